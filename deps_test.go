@@ -1,0 +1,78 @@
+package tapedeck
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// deps is the import policy. A line reads "package: the packages of ours it
+// may import". Change it in its own commit, with the reason in the message.
+const deps = `
+.:
+bundle:
+internal/exttool:
+internal/ui:
+internal/record: internal/exttool
+internal/record/rr: internal/record internal/exttool
+internal/record/vm: internal/record internal/exttool internal/vm
+internal/vm: internal/exttool
+internal/replay: bundle internal/exttool internal/vm
+internal/rewind: internal/exttool
+cmd/tapedeck: *
+`
+
+// TestDeps parses the files itself, rather than run go list: so it sees every
+// GOOS and build tag, and the test cache knows which files it read.
+func TestDeps(t *testing.T) {
+	const mod = "github.com/tapedeck-dev/tapedeck"
+	allowed := map[string][]string{}
+	for line := range strings.Lines(strings.TrimSpace(deps)) {
+		name, list, _ := strings.Cut(line, ":")
+		allowed[name] = strings.Fields(list)
+	}
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			switch d.Name() {
+			case "testdata", "examples", "bench", ".git":
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		from := path.Dir(filepath.ToSlash(file))
+		may, ok := allowed[from]
+		if !ok {
+			t.Errorf("%s: package has no line in the import policy", from)
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, imp := range f.Imports {
+			p, _ := strconv.Unquote(imp.Path.Value)
+			to, ours := strings.CutPrefix(p, mod)
+			if to = strings.TrimPrefix(to, "/"); to == "" {
+				to = "."
+			}
+			if ours && !slices.Contains(may, "*") && !slices.Contains(may, to) {
+				t.Errorf("%s: %s may not import %s", file, from, to)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

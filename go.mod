@@ -1,0 +1,3 @@
+module github.com/tapedeck-dev/tapedeck
+
+go 1.26
