@@ -1,0 +1,81 @@
+// Package record says what every recorder takes and gives: a [Job] to run and
+// the [Recording] that it left. The recorders themselves are the packages
+// below, one for each tool; none of them knows the bundle.
+package record
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Job is one program to run under a recorder.
+type Job struct {
+	Args    []string      // the command; Args[0] is looked up in PATH
+	Dir     string        // absolute working directory
+	Env     []string      // "K=V", already filtered: a recorder adds no others
+	Stdin   string        // file that the program reads as standard input; "" is /dev/null
+	Timeout time.Duration // of the program's own time; 0 is none
+	Chaos   bool          // perturb the schedule
+	Seed    uint64        // of the perturbation and of the recorder's own choices
+}
+
+// Outcome is how a recorded program ended.
+type Outcome struct {
+	Code     int            // exit code, as a shell gives it: 128+n for a signal, 124 for a timeout
+	Signal   syscall.Signal // the signal that ended it, or 0
+	TimedOut bool           // it was ended because Job.Timeout had passed
+	Matched  string         // the output that a --fail-on expression matched, or ""
+}
+
+// Failed tells whether the outcome is one worth keeping.
+func (o Outcome) Failed() bool { return o.Code != 0 || o.Matched != "" }
+
+func (o Outcome) String() string {
+	switch {
+	case o.TimedOut:
+		return "still running at its time limit"
+	case o.Signal != 0:
+		return fmt.Sprintf("killed by %s (exit code %d)", signalName(o.Signal), o.Code)
+	case o.Matched != "":
+		return fmt.Sprintf("exit code %d, output matches: %s", o.Code, o.Matched)
+	}
+	return fmt.Sprintf("exit code %d", o.Code)
+}
+
+// File is one file of a recording and its place in a bundle.
+type File struct {
+	Path  string // slash-separated, in the bundle: traces/vm/replay.log
+	Host  string // where it is now
+	Media string // media type
+	Class string // public, internal or restricted
+}
+
+// Recording is what a recorder left behind. Its files are under Dir.
+type Recording struct {
+	Dir       string         // owned by the recording; Close removes it
+	Files     []File         // what belongs in the bundle
+	Manifest  map[string]any // the entry under "recorders" of the manifest, "kind" included
+	Toolchain map[string]any // versions of the tools, for the manifest's "toolchain"
+	Outcome   Outcome
+	Stdout    []byte // as much as a --fail-on expression needs to see
+	Stderr    []byte
+	Warnings  []string // what the user must know: missing inputs, weaker guarantees
+}
+
+// Close removes the recording's directory.
+func (r *Recording) Close() error { return os.RemoveAll(r.Dir) }
+
+func signalName(s syscall.Signal) string {
+	names := map[syscall.Signal]string{
+		syscall.SIGABRT: "SIGABRT", syscall.SIGBUS: "SIGBUS", syscall.SIGFPE: "SIGFPE", syscall.SIGHUP: "SIGHUP",
+		syscall.SIGILL: "SIGILL", syscall.SIGINT: "SIGINT", syscall.SIGKILL: "SIGKILL", syscall.SIGPIPE: "SIGPIPE",
+		syscall.SIGQUIT: "SIGQUIT", syscall.SIGSEGV: "SIGSEGV", syscall.SIGSYS: "SIGSYS", syscall.SIGTERM: "SIGTERM",
+		syscall.SIGTRAP: "SIGTRAP",
+	}
+	if n, ok := names[s]; ok {
+		return n
+	}
+	return fmt.Sprintf("signal %d", int(s))
+}
