@@ -1,0 +1,36 @@
+package vm
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+)
+
+func TestTrial(t *testing.T) {
+	ctx, c := context.WithTimeout(context.Background(), 60*time.Second)
+	defer c()
+	b, err := EnsureBase(ctx, "/tmp/tdcache", DefaultMachine(), func(s string) { t.Log(s) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := "/tmp/tdtrial"
+	os.RemoveAll(dir)
+	os.MkdirAll(dir, 0o755)
+	w, err := BuildWorld(ctx, dir, Program{Path: "/bin/echo", Args: []string{"echo", "hello"}, Dir: "/", Env: []string{"A=B"}}, []string{"/bin/echo", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(w.Files, w.Bytes)
+	for _, m := range []Mode{Record, Replay, Replay} {
+		t0 := time.Now()
+		r, err := Run(ctx, Spec{Mode: m, Base: b, Image: w.Image, Params: "seed=12\nnow=1700000000\n", Log: dir + "/log", Dir: dir})
+		t.Logf("%+v %v %v", r, err, time.Since(t0))
+		fr, _ := ReadConsole(dir + "/console")
+		for _, f := range fr {
+			t.Logf("%c %d %q", f.Kind, f.TSC, f.Data)
+		}
+		fi, _ := os.Stat(dir + "/log")
+		t.Log(fi.Size())
+	}
+}

@@ -1,0 +1,11 @@
+package vm
+
+import (
+	_ "embed"
+)
+
+// guestInit is guest/*.c, built by "make generate" and committed so that
+// "go install" needs no C compiler.
+//
+//go:embed guest/init.elf
+var guestInit []byte
