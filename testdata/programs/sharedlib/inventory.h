@@ -1,0 +1,6 @@
+struct item {
+    const char *name;
+    int stock;
+};
+
+const struct item *find_item(const char *name);
