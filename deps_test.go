@@ -21,7 +21,8 @@ internal/exttool:
 internal/ui:
 internal/record: internal/exttool
 internal/record/rr: internal/record internal/exttool
-internal/record/vm: internal/record internal/exttool internal/vm
+internal/record/vm: internal/record internal/exttool internal/vm internal/watch
+internal/watch:
 internal/vm: internal/exttool
 internal/replay: bundle internal/exttool internal/vm
 internal/rewind: internal/exttool

@@ -148,6 +148,7 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 		return err
 	}
 	console, serial, sock := filepath.Join(b.Dir, "console"), filepath.Join(b.Dir, "serial"), filepath.Join(b.Dir, "qmp")
+	defer os.Remove(sock)
 	defer os.Remove(console)
 	defer os.Remove(serial)
 	args := b.Machine.args("")
@@ -173,7 +174,7 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 
 // save waits for the guest and stores its state.
 func (b *Base) save(ctx context.Context, sock, console string) error {
-	qmp, err := DialQMP(ctx, sock)
+	qmp, err := dialQMP(ctx, sock)
 	if err != nil {
 		return err
 	}
@@ -192,14 +193,7 @@ func (b *Base) save(ctx context.Context, sock, console string) error {
 	if _, err := qmp.Do("stop", nil); err != nil {
 		return err
 	}
-	if err := qmp.Human("savevm " + snapshotTag); err != nil {
-		return err
-	}
-	_, err = qmp.Do("quit", nil)
-	if err != nil && ctx.Err() == nil {
-		err = nil // QEMU may be gone before it has answered
-	}
-	return err
+	return qmp.Human("savevm " + snapshotTag)
 }
 
 // readBoot looks at what init has told so far.

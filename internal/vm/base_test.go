@@ -25,10 +25,9 @@ func TestTrial(t *testing.T) {
 	for _, m := range []Mode{Record, Replay, Replay} {
 		t0 := time.Now()
 		r, err := Run(ctx, Spec{Mode: m, Base: b, Image: w.Image, Params: "seed=12\nnow=1700000000\n", Log: dir + "/log", Dir: dir})
-		t.Logf("%+v %v %v", r, err, time.Since(t0))
-		fr, _ := ReadConsole(dir + "/console")
-		for _, f := range fr {
-			t.Logf("%c %d %q", f.Kind, f.TSC, f.Data)
+		t.Logf("%v %v %v %v", r.Instructions, r.CPU, err, time.Since(t0))
+		for _, f := range r.Frames {
+			t.Logf("%c %d %.100q", f.Kind, f.TSC, f.Data)
 		}
 		fi, _ := os.Stat(dir + "/log")
 		t.Log(fi.Size())

@@ -6,39 +6,45 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 )
 
 // QMP is a connection to a running machine's control socket
-// (QEMU's docs/interop/qmp-spec).
+// (QEMU's docs/interop/qmp-spec). Its methods may be called from several
+// goroutines.
 type QMP struct {
-	conn net.Conn
-	dec  *json.Decoder
-	// Events are the names of what the machine reported unasked, oldest first.
-	Events []string
+	conn    net.Conn
+	turn    sync.Mutex // one command at a time
+	replies chan qmpMessage
+
+	mu     sync.Mutex
+	events map[string]chan struct{} // closed once the event has come
 }
 
 type qmpMessage struct {
 	Return json.RawMessage `json:"return"`
 	Error  *struct {
-		Class string `json:"class"`
-		Desc  string `json:"desc"`
+		Desc string `json:"desc"`
 	} `json:"error"`
 	Event string `json:"event"`
 }
 
-// DialQMP connects to the socket at path, waiting for QEMU to make it.
-func DialQMP(ctx context.Context, path string) (*QMP, error) {
+// errGone says that QEMU closed its control socket.
+var errGone = errors.New("QEMU is gone")
+
+// qmpLimit is how long QEMU may take to answer; a machine whose replay does
+// not fit its log never does.
+const qmpLimit = 30 * time.Second
+
+// dialQMP connects to the socket at path, waiting for QEMU to make it.
+func dialQMP(ctx context.Context, path string) (*QMP, error) {
 	var d net.Dialer
 	for {
 		c, err := d.DialContext(ctx, "unix", path)
 		if err == nil {
-			q := &QMP{conn: c, dec: json.NewDecoder(c)}
-			context.AfterFunc(ctx, func() { c.Close() })
-			var hello json.RawMessage
-			if err := q.dec.Decode(&hello); err != nil {
-				return nil, err
-			}
+			q := &QMP{conn: c, replies: make(chan qmpMessage, 1), events: map[string]chan struct{}{}}
+			go q.read()
 			_, err := q.Do("qmp_capabilities", nil)
 			return q, err
 		}
@@ -50,8 +56,46 @@ func DialQMP(ctx context.Context, path string) (*QMP, error) {
 	}
 }
 
-// Do runs a command and returns its result. Events that arrive meanwhile are kept.
+func (q *QMP) read() {
+	defer close(q.replies)
+	dec := json.NewDecoder(q.conn)
+	var hello json.RawMessage
+	if dec.Decode(&hello) != nil {
+		return
+	}
+	for {
+		var m qmpMessage
+		if dec.Decode(&m) != nil {
+			return
+		}
+		if m.Event == "" {
+			q.replies <- m
+			continue
+		}
+		c := q.Event(m.Event)
+		select {
+		case <-c:
+		default:
+			close(c)
+		}
+	}
+}
+
+// Event returns a channel that is closed when the machine has reported the
+// event at least once.
+func (q *QMP) Event(name string) chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.events[name] == nil {
+		q.events[name] = make(chan struct{})
+	}
+	return q.events[name]
+}
+
+// Do runs a command and returns its result.
 func (q *QMP) Do(command string, args any) (json.RawMessage, error) {
+	q.turn.Lock()
+	defer q.turn.Unlock()
 	req := map[string]any{"execute": command}
 	if args != nil {
 		req["arguments"] = args
@@ -61,19 +105,20 @@ func (q *QMP) Do(command string, args any) (json.RawMessage, error) {
 		return nil, err
 	}
 	if _, err := q.conn.Write(append(b, '\n')); err != nil {
-		return nil, fmt.Errorf("qmp %s: %w", command, err)
+		return nil, fmt.Errorf("%s: %w", command, errGone)
 	}
-	for {
-		m, err := q.next()
-		if err != nil {
-			return nil, fmt.Errorf("qmp %s: %w", command, err)
-		}
+	select {
+	case m, ok := <-q.replies:
 		switch {
+		case !ok:
+			return nil, fmt.Errorf("%s: %w", command, errGone)
 		case m.Error != nil:
-			return nil, fmt.Errorf("qmp %s: %s", command, m.Error.Desc)
-		case m.Event == "":
-			return m.Return, nil
+			return nil, fmt.Errorf("%s: %s", command, m.Error.Desc)
 		}
+		return m.Return, nil
+	case <-time.After(qmpLimit):
+		q.conn.Close() // the answer to this must not become the answer to the next
+		return nil, fmt.Errorf("%s: no answer from QEMU within %v", command, qmpLimit)
 	}
 }
 
@@ -93,26 +138,8 @@ func (q *QMP) Human(line string) error {
 	return nil
 }
 
-// Wait blocks until the machine has reported the event.
-func (q *QMP) Wait(event string) error {
-	for _, e := range q.Events {
-		if e == event {
-			return nil
-		}
-	}
-	for {
-		m, err := q.next()
-		if err != nil {
-			return err
-		}
-		if m.Event == event {
-			return nil
-		}
-	}
-}
-
-// Instructions is the number of instructions the guest has executed in this
-// recording or replay.
+// Instructions is the number of instructions that the guest has executed since
+// its first boot, as the log counts them.
 func (q *QMP) Instructions() (uint64, error) {
 	out, err := q.Do("query-replay", nil)
 	if err != nil {
@@ -127,12 +154,3 @@ func (q *QMP) Instructions() (uint64, error) {
 
 // Close ends the connection, not the machine.
 func (q *QMP) Close() error { return q.conn.Close() }
-
-func (q *QMP) next() (qmpMessage, error) {
-	var m qmpMessage
-	err := q.dec.Decode(&m)
-	if m.Event != "" {
-		q.Events = append(q.Events, m.Event)
-	}
-	return m, err
-}

@@ -26,19 +26,20 @@ const (
 type Spec struct {
 	Mode     Mode
 	Base     *Base
-	Snapshot string // the snapshot's file; "" is the base's own
+	Snapshot string // the snapshot's file, if not the base's own
+	Tag      string // the snapshot in it, if not the one just after boot
 	Image    string // the world
 	Params   string // the job's parameters, "key=value" lines: see guest/init.c
 	Log      string // QEMU's log of what was not determined; written or read
 	Dir      string // for the console, the serial line and the socket
-	Debug    string // host:port for a debugger's connection; the machine then waits for it
+	Debug    string // host:port where a debugger connects; the machine then waits for it
 }
 
 // Result is what a run left.
 type Result struct {
-	Console      string // path of the frames
-	Instructions uint64 // executed since the snapshot was taken
-	User, System time.Duration
+	Frames       []Frame       // what the guest's init told
+	Instructions uint64        // where the machine was when it ended
+	CPU          time.Duration // user and system time of QEMU
 }
 
 // StallError says that a machine stopped making progress. A replay does that
@@ -53,35 +54,40 @@ func (e *StallError) Error() string {
 }
 
 const (
-	stallLimit   = 20 * time.Second
-	stallEvery   = 2 * time.Second
-	consoleFile  = "console"
-	maxQEMUWords = 4 << 10
+	startLimit = 20 * time.Second
+	stallLimit = 20 * time.Second // of a replay without a step forward
+	stallEvery = time.Second
+	quitLimit  = 20 * time.Second
+	maxWords   = 4 << 10 // bytes kept of what QEMU says
 )
 
-// Start is a running machine.
-type Start struct {
+// Instance is a running machine.
+type Instance struct {
 	QMP     *QMP
-	Console string
+	Console string // path of the frames
+	mode    Mode
 	cmd     *exec.Cmd
 	stderr  bytes.Buffer
-	done    chan error
+	done    chan struct{} // closed when QEMU has ended
 }
 
 // Launch starts a machine and connects to its control socket.
-func Launch(ctx context.Context, s Spec) (*Start, error) {
-	snap := s.Snapshot
-	if snap == "" {
-		snap = s.Base.Snapshot()
+func Launch(ctx context.Context, s Spec) (*Instance, error) {
+	snap, tag := s.Base.Snapshot(), snapshotTag
+	if s.Snapshot != "" {
+		snap = s.Snapshot
 	}
-	m := &Start{Console: filepath.Join(s.Dir, consoleFile), done: make(chan error, 1)}
+	if s.Tag != "" {
+		tag = s.Tag
+	}
+	m := &Instance{Console: filepath.Join(s.Dir, "console"), mode: s.Mode, done: make(chan struct{})}
 	sock := filepath.Join(s.Dir, "qmp")
 	os.Remove(sock)
 	args := s.Base.Machine.args(fmt.Sprintf(",rr=%s,rrfile=%s", s.Mode, escape(s.Log)))
 	args = append(args, s.Base.Machine.files(m.Console, filepath.Join(s.Dir, "serial"), sock)...)
 	args = append(args, disk(s.Image)...)
 	args = append(args, snapshot(snap)...)
-	args = append(args, "-loadvm", snapshotTag, "-no-shutdown", "-fw_cfg", "name=opt/tapedeck,string="+escape(s.Params))
+	args = append(args, "-loadvm", tag, "-no-shutdown", "-fw_cfg", "name=opt/tapedeck,string="+escape(s.Params))
 	if s.Debug != "" {
 		args = append(args, "-S", "-gdb", "tcp:"+s.Debug)
 	}
@@ -90,93 +96,115 @@ func Launch(ctx context.Context, s Spec) (*Start, error) {
 	if err := m.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() { m.done <- m.cmd.Wait() }()
-	dial, cancel := context.WithTimeoutCause(ctx, stallLimit, errors.New("QEMU did not open its control socket"))
-	stop := context.AfterFunc(dial, func() {})
-	defer stop()
-	died := make(chan struct{})
+	dial, cancel := context.WithTimeoutCause(ctx, startLimit, errors.New("it did not open its control socket"))
+	defer cancel()
 	go func() {
-		select {
-		case err := <-m.done:
-			m.done <- err
-			close(died)
-			cancel()
-		case <-dial.Done():
-		}
+		m.cmd.Wait()
+		close(m.done)
+		cancel()
 	}()
 	var err error
-	if m.QMP, err = DialQMP(dial, sock); err != nil {
-		cancel()
+	if m.QMP, err = dialQMP(dial, sock); err != nil {
 		m.Kill()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		return nil, fmt.Errorf("start QEMU: %w: %s", err, m.words())
 	}
-	context.AfterFunc(ctx, cancel)
 	return m, nil
 }
 
 // Kill ends the machine at once. A stuck QEMU does not hear SIGTERM.
-func (m *Start) Kill() {
+func (m *Instance) Kill() {
 	m.cmd.Process.Kill()
-	err := <-m.done
-	m.done <- err
-}
-
-func (m *Start) words() string {
-	b := m.stderr.Bytes()
-	if len(b) > maxQEMUWords {
-		b = b[len(b)-maxQEMUWords:]
+	<-m.done
+	if m.QMP != nil {
+		m.QMP.Close()
 	}
-	return strings.TrimSpace(string(b))
 }
 
-// Run starts a machine and waits until the guest has shut itself down.
+// Quit lets QEMU end by itself, which completes a log that it writes.
+func (m *Instance) Quit() error {
+	m.QMP.Do("quit", nil) // QEMU may be gone before it has answered
+	select {
+	case <-m.done:
+		return nil
+	case <-time.After(quitLimit):
+		return errors.New("QEMU does not quit")
+	}
+}
+
+// CPU is the time that QEMU has used. It may be called after the machine ended.
+func (m *Instance) CPU() time.Duration {
+	return m.cmd.ProcessState.UserTime() + m.cmd.ProcessState.SystemTime()
+}
+
+// words is what QEMU said on its standard error. The machine must have ended.
+func (m *Instance) words() string {
+	b := m.stderr.Bytes()
+	return strings.TrimSpace(string(b[max(0, len(b)-maxWords):]))
+}
+
+// Run starts a machine and waits until the guest has shut itself down. When
+// ctx ends first, a recording is completed where it stands, and the result
+// comes with ctx's cause as the error.
 func Run(ctx context.Context, s Spec) (*Result, error) {
 	m, err := Launch(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Kill()
-	if err := m.wait(ctx); err != nil {
-		return nil, err
+	werr := m.Wait(ctx)
+	if werr != nil && (s.Mode == Replay || ctx.Err() == nil) {
+		return nil, werr
 	}
-	r := &Result{Console: m.Console}
+	r := &Result{}
 	if r.Instructions, err = m.QMP.Instructions(); err != nil {
 		return nil, err
 	}
-	// QEMU ends the log when it exits by itself.
-	m.QMP.Do("quit", nil)
-	select {
-	case err := <-m.done:
-		m.done <- err
-	case <-time.After(stallLimit):
-		return nil, errors.New("QEMU did not quit: " + m.words())
+	if err := m.Quit(); err != nil {
+		return nil, err
 	}
-	st := m.cmd.ProcessState
-	r.User, r.System = st.UserTime(), st.SystemTime()
-	return r, nil
+	r.CPU = m.CPU()
+	if r.Frames, err = readConsole(m.Console); err != nil {
+		return nil, err
+	}
+	return r, werr
 }
 
-// wait returns when the guest has shut down, or QEMU is gone, or nothing moves.
-func (m *Start) wait(ctx context.Context) error {
-	down := make(chan error, 1)
-	go func() { down <- m.QMP.Wait("SHUTDOWN") }()
-	select {
-	case err := <-down:
-		if err == nil {
+// Wait returns when the guest has shut down, when QEMU is gone, or when a
+// replay makes no progress.
+func (m *Instance) Wait(ctx context.Context) error {
+	tick := time.NewTicker(stallEvery)
+	defer tick.Stop()
+	var last uint64
+	since := time.Now()
+	for {
+		select {
+		case <-m.QMP.Event("STOP"): // after SHUTDOWN: now the count stands still
 			return nil
-		}
-		if ctx.Err() != nil {
+		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-m.done:
+			return fmt.Errorf("QEMU ended before the guest did: %s", m.words())
+		case <-tick.C:
 		}
-		return fmt.Errorf("QEMU ended before the guest did: %s", m.words())
-	case <-ctx.Done():
-		return context.Cause(ctx)
+		if m.mode != Replay {
+			continue // a recorded program may wait as long as it likes
+		}
+		n, err := m.QMP.Instructions()
+		if err == nil && n != last {
+			last, since = n, time.Now()
+		}
+		if time.Since(since) > stallLimit {
+			return &StallError{Limit: stallLimit, Instructions: last}
+		}
 	}
 }
 
-// ReadConsole returns the frames of a run. What a killed machine left
+// readConsole returns the frames of a run. What a killed machine left
 // unfinished is dropped.
-func ReadConsole(name string) ([]Frame, error) {
+func readConsole(name string) ([]Frame, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,110 @@
+package vm
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tapedeck-dev/tapedeck/internal/record"
+	machine "github.com/tapedeck-dev/tapedeck/internal/vm"
+)
+
+// finish writes down what the run left and lists the files of the recording.
+func (r *Recorder) finish(rec *record.Recording, spec machine.Spec, res *machine.Result, seed uint64) error {
+	told, err := machine.Tell(res.Frames)
+	if err != nil {
+		return err
+	}
+	rec.Stdout, rec.Stderr = told.Stdout, told.Stderr
+	rec.Outcome = record.Outcome{Code: told.End.Code, Signal: told.End.Signal, TimedOut: told.End.Timeout}
+	for _, path := range r.missed(told.Lookups) {
+		rec.Warnings = append(rec.Warnings, "the program looked for "+path+", which is here but was not in the guest; give it with --include "+path)
+	}
+	tape := machine.Tape{Version: machine.TapeVersion, Base: *r.base, Params: spec.Params, Path: r.program.Path,
+		Pid: told.Pid, End: told.End, Instructions: res.Instructions}
+	if tape.LogDigest, err = machine.Digest(spec.Log); err != nil {
+		return err
+	}
+	if tape.WorldDigest, err = r.worldDigest(); err != nil {
+		return err
+	}
+	if err := tape.Write(rec.Dir); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(rec.Dir, machine.ConsoleFile), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := machine.WriteConsole(f, res.Frames); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	rec.Manifest = map[string]any{
+		"kind": "vm", "vm_dir": "traces/vm", "kernel": r.base.Kernel, "qemu_version": r.base.QEMU.Version,
+		"command": r.job.Args, "cwd": r.job.Dir, "memory_mib": r.base.Machine.Memory, "instructions": res.Instructions,
+		"seed": seed, "chaos": r.job.Chaos, "outcome": rec.Outcome.String(), "exit_code": rec.Outcome.Code,
+	}
+	rec.Toolchain = map[string]any{"qemu": r.base.QEMU.Version, "qemu_sha256": r.base.QEMU.Digest, "guest_kernel": r.base.Package}
+	add := func(name, host, media string) {
+		rec.Files = append(rec.Files, record.File{Path: "traces/vm/" + name, Host: host, Media: media, Class: "restricted"})
+	}
+	add(machine.TapeFile, filepath.Join(rec.Dir, machine.TapeFile), "application/json")
+	add(machine.ConsoleFile, filepath.Join(rec.Dir, machine.ConsoleFile), "application/x-ndjson")
+	add(machine.LogFile, spec.Log, "application/octet-stream")
+	add(machine.WorldFile, r.world.Image, "application/octet-stream")
+	return nil
+}
+
+// Snapshot is the boot snapshot that the recordings start from, as a bundle
+// holds it. The first call for a snapshot compresses it.
+func (r *Recorder) Snapshot() (record.File, error) {
+	name, err := r.base.PackedSnapshot()
+	return record.File{Path: "traces/vm/" + machine.SnapshotFile, Host: name, Media: "application/zstd", Class: "public"}, err
+}
+
+// worldDigest hashes the disk once for all attempts.
+func (r *Recorder) worldDigest() (string, error) {
+	r.hash.Do(func() { r.hashed, r.hashErr = machine.Digest(r.world.Image) })
+	return r.hashed, r.hashErr
+}
+
+var (
+	lookupLine = regexp.MustCompile(`-(\d+)\s+\[\d+\].*: open: .*name="(.*)"`)
+	missLine   = regexp.MustCompile(`-(\d+)\s+\[\d+\].*: opened: .*ret=-2`)
+)
+
+// missed returns the files that the program looked for in vain and that this
+// machine has. Programs look in many places: only such a file is news.
+func (r *Recorder) missed(trace string) []string {
+	last := map[string]string{} // thread to the path it looks up
+	var paths []string
+	for line := range strings.Lines(trace) {
+		if m := lookupLine.FindStringSubmatch(line); m != nil {
+			last[m[1]] = m[2]
+			continue
+		}
+		m := missLine.FindStringSubmatch(line)
+		if m == nil || last[m[1]] == "" {
+			continue
+		}
+		path := last[m[1]]
+		delete(last, m[1])
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(r.job.Dir, path)
+		}
+		path = filepath.Clean(path)
+		if r.world.Has(path) || slices.Contains(paths, path) || strings.HasPrefix(path, "/j/") ||
+			strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/sys/") || strings.HasPrefix(path, "/dev/") {
+			continue
+		}
+		if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}

@@ -1,0 +1,270 @@
+package vm
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// The files of a recording, as they lie in a bundle's traces/vm.
+const (
+	TapeFile     = "vm.json"
+	LogFile      = "replay.log"
+	WorldFile    = "world.ext4"
+	ConsoleFile  = "console.ndjson"
+	SnapshotFile = "base.qcow2.zst"
+)
+
+// Tape describes a recording: what a replay needs to know beside the files.
+type Tape struct {
+	Version      int    `json:"version"`
+	Base         Base   `json:"base"`
+	Params       string `json:"params"`
+	Path         string `json:"path"` // of the program, in the guest
+	Pid          int    `json:"pid"`  // of the program, in the guest
+	End          End    `json:"end"`
+	Instructions uint64 `json:"instructions"` // executed from the guest's boot to its end
+	LogDigest    string `json:"log_sha256"`
+	WorldDigest  string `json:"world_sha256"`
+}
+
+// End is how the program ended.
+type End struct {
+	Code    int            `json:"code"` // as a shell gives it
+	Signal  syscall.Signal `json:"signal,omitempty"`
+	Timeout bool           `json:"timeout,omitempty"`
+	Cut     bool           `json:"cut,omitempty"` // the recording was ended before the program was
+}
+
+// TapeVersion is the version of vm.json that this package writes and reads.
+const TapeVersion = 1
+
+// ReadTape reads vm.json from dir.
+func ReadTape(dir string) (*Tape, error) {
+	b, err := os.ReadFile(filepath.Join(dir, TapeFile))
+	if err != nil {
+		return nil, err
+	}
+	t := &Tape{}
+	if err := json.Unmarshal(b, t); err != nil {
+		return nil, fmt.Errorf("%s: %w", TapeFile, err)
+	}
+	if t.Version != TapeVersion {
+		return nil, fmt.Errorf("%s has version %d, this tapedeck reads version %d", TapeFile, t.Version, TapeVersion)
+	}
+	return t, nil
+}
+
+// Write writes vm.json into dir.
+func (t *Tape) Write(dir string) error {
+	b, err := json.MarshalIndent(t, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, TapeFile), append(b, '\n'), 0o600)
+}
+
+// Told is what the frames of a run say about its program.
+type Told struct {
+	Pid            int
+	Start          uint64 // time stamp counter
+	End            End
+	Stdout, Stderr []byte
+	Lookups        string // the kernel's trace of look-ups of paths
+}
+
+// Tell reads the frames of a run. Its error is what kept the program from
+// being started.
+func Tell(frames []Frame) (Told, error) {
+	t := Told{End: End{Cut: true, Code: 130}}
+	for _, f := range frames {
+		switch f.Kind {
+		case FrameStart:
+			t.Start = f.TSC
+			t.Pid, _ = strconv.Atoi(string(f.Data))
+		case FrameStdout:
+			t.Stdout = append(t.Stdout, f.Data...)
+		case FrameStderr:
+			t.Stderr = append(t.Stderr, f.Data...)
+		case FrameOpens:
+			t.Lookups = string(f.Data)
+		case FrameError:
+			return t, fmt.Errorf("the guest could not start the program: %s", f.Data)
+		case FrameExit:
+			t.End = parseEnd(string(f.Data))
+		}
+	}
+	return t, nil
+}
+
+func parseEnd(s string) End {
+	word, num, _ := strings.Cut(s, " ")
+	n, _ := strconv.Atoi(num)
+	switch word {
+	case "code":
+		return End{Code: n}
+	case "signal":
+		return End{Code: 128 + n, Signal: syscall.Signal(n)}
+	}
+	return End{Code: 124, Timeout: true}
+}
+
+// frameLine is one line of console.ndjson.
+type frameLine struct {
+	Kind string `json:"kind"`
+	TSC  uint64 `json:"tsc"` // nanoseconds of the guest's own time since its boot
+	Text string `json:"text,omitempty"`
+	Data string `json:"base64,omitempty"` // instead of text, for what is not UTF-8
+}
+
+var frameNames = map[FrameKind]string{FrameReady: "ready", FrameSymbols: "symbols", FrameStart: "start", FrameStdout: "stdout",
+	FrameStderr: "stderr", FrameExit: "exit", FrameOpens: "lookups", FrameError: "error", FramePoint: "point"}
+
+// WriteConsole writes frames as NDJSON.
+func WriteConsole(w io.Writer, frames []Frame) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for _, f := range frames {
+		l := frameLine{Kind: frameNames[f.Kind], TSC: f.TSC}
+		if utf8.Valid(f.Data) {
+			l.Text = string(f.Data)
+		} else {
+			l.Data = base64.StdEncoding.EncodeToString(f.Data)
+		}
+		if err := enc.Encode(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadConsoleLines reads what WriteConsole wrote.
+func ReadConsoleLines(r io.Reader) ([]Frame, error) {
+	kinds := map[string]FrameKind{}
+	for k, n := range frameNames {
+		kinds[n] = k
+	}
+	s := bufio.NewScanner(r)
+	s.Buffer(nil, 8*maxFrame)
+	var frames []Frame
+	for n := 1; s.Scan(); n++ {
+		var l frameLine
+		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
+			return nil, fmt.Errorf("%s line %d: %w", ConsoleFile, n, err)
+		}
+		k, ok := kinds[l.Kind]
+		if !ok {
+			return nil, fmt.Errorf("%s line %d: unknown kind %q", ConsoleFile, n, l.Kind)
+		}
+		f := Frame{Kind: k, TSC: l.TSC, Data: []byte(l.Text)}
+		if l.Data != "" {
+			b, err := base64.StdEncoding.DecodeString(l.Data)
+			if err != nil {
+				return nil, fmt.Errorf("%s line %d: %w", ConsoleFile, n, err)
+			}
+			f.Data = b
+		}
+		frames = append(frames, f)
+	}
+	return frames, s.Err()
+}
+
+// PackedSnapshot returns the snapshot compressed, as bundles hold it. It is
+// made once and kept beside the snapshot.
+func (b *Base) PackedSnapshot() (string, error) {
+	name := filepath.Join(b.Dir, SnapshotFile)
+	if _, err := os.Stat(name); err == nil {
+		return name, nil
+	}
+	in, err := os.Open(b.Snapshot())
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	tmp, err := os.CreateTemp(b.Dir, "pack-*.partial")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	z, err := zstd.NewWriter(tmp, zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
+	if err != nil {
+		return "", err
+	}
+	if _, err := io.Copy(z, in); err != nil {
+		return "", err
+	}
+	if err := z.Close(); err != nil {
+		return "", err
+	}
+	return name, os.Rename(tmp.Name(), name)
+}
+
+// UnpackBase returns the base of a recording from the cache, by its digest, or
+// unpacks it there from packed. The machine's QEMU is the one found here.
+func UnpackBase(cache string, want Base, packed io.Reader, q QEMU) (*Base, error) {
+	dir := filepath.Join(cache, "base-"+want.Digest)
+	b := want
+	b.Dir, b.QEMU.Path = dir, q.Path
+	if d, err := fileDigest(b.Snapshot()); err == nil && d == want.Digest {
+		return &b, nil
+	}
+	if packed == nil {
+		return nil, fmt.Errorf("the boot snapshot %.12s… is neither in the bundle nor in the cache", want.Digest)
+	}
+	os.RemoveAll(dir)
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return nil, err
+	}
+	tmp, err := os.MkdirTemp(cache, "base-*.partial")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	z, err := zstd.NewReader(packed)
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	f, err := os.Create(filepath.Join(tmp, snapshotFile))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// One byte more than it should have is enough to know that it is wrong.
+	if _, err := io.Copy(f, io.LimitReader(z, want.Size+1)); err != nil {
+		return nil, fmt.Errorf("unpack the boot snapshot: %w", err)
+	}
+	got, err := fileDigest(f.Name())
+	if err != nil {
+		return nil, err
+	}
+	if got != want.Digest {
+		return nil, fmt.Errorf("the boot snapshot has digest %.12s…, the recording was made from %.12s…", got, want.Digest)
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		if d, derr := fileDigest(b.Snapshot()); derr != nil || d != want.Digest {
+			return nil, err
+		}
+	}
+	return &b, nil
+}
+
+// Digest is the SHA-256 of a file, in hex.
+func Digest(name string) (string, error) { return fileDigest(name) }
+
+// Equal compares two frames of a recording and its replay.
+func (f Frame) Equal(g Frame) bool {
+	return f.Kind == g.Kind && f.TSC == g.TSC && bytes.Equal(f.Data, g.Data)
+}

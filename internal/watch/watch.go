@@ -1,0 +1,241 @@
+// Package watch runs a program once and notes the files that it and its
+// children use, so that they can be given to it in another place. [Run] is the
+// entry point.
+package watch
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Program is what to run.
+type Program struct {
+	Path   string // absolute
+	Args   []string
+	Env    []string
+	Dir    string
+	Stdin  string // a file; "" is /dev/null
+	Stdout io.Writer
+	Stderr io.Writer
+	Limit  time.Duration // the program is killed after this long; 0 is never
+}
+
+// Seen is what a run showed.
+type Seen struct {
+	Files   []string // absolute, sorted: files that exist and were opened, executed, read or looked at
+	Listed  []string // directories whose entries were read, sorted
+	MaxRSS  int64    // of the largest process, in bytes
+	Code    int      // as a shell gives it
+	Late    bool     // the limit ended it
+	Elapsed time.Duration
+}
+
+// Run runs the program to its end and returns what it used. The program does
+// its work for real: what it writes is written.
+func Run(ctx context.Context, p Program) (*Seen, error) {
+	type result struct {
+		seen *Seen
+		err  error
+	}
+	c := make(chan result, 1)
+	go func() {
+		// All calls of ptrace must come from the thread that started the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		s, err := run(ctx, p)
+		c <- result{s, err}
+	}()
+	r := <-c
+	return r.seen, r.err
+}
+
+type tracer struct {
+	root    int
+	files   map[string]bool
+	listed  map[string]bool
+	entered map[int]bool // threads that are inside a system call
+	seen    *Seen
+}
+
+const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
+	unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
+
+func run(ctx context.Context, p Program) (*Seen, error) {
+	start := time.Now()
+	cmd := &exec.Cmd{Path: p.Path, Args: p.Args, Env: p.Env, Dir: p.Dir, Stdout: p.Stdout, Stderr: p.Stderr,
+		SysProcAttr: &syscall.SysProcAttr{Ptrace: true, Setpgid: true}}
+	if p.Stdin != "" {
+		f, err := os.Open(p.Stdin)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		cmd.Stdin = f
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	t := &tracer{root: cmd.Process.Pid, files: map[string]bool{}, listed: map[string]bool{}, entered: map[int]bool{}, seen: &Seen{}}
+	t.file(p.Path)
+	stop := make(chan struct{})
+	defer close(stop)
+	var late <-chan time.Time
+	if p.Limit > 0 {
+		late = time.After(p.Limit)
+	}
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-late:
+			t.seen.Late = true
+		case <-stop:
+			return
+		}
+		unix.Kill(-t.root, unix.SIGKILL)
+	}()
+	err := t.loop()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		unix.Kill(-t.root, unix.SIGKILL)
+		return nil, fmt.Errorf("watch %s: %w", p.Args[0], err)
+	}
+	// The pipes to Stdout and Stderr are still to be emptied; the process
+	// itself has been waited for, which Wait then reports as an error.
+	cmd.Wait()
+	t.seen.Elapsed = time.Since(start)
+	for f := range t.files {
+		t.seen.Files = append(t.seen.Files, f)
+	}
+	for f := range t.listed {
+		t.seen.Listed = append(t.seen.Listed, f)
+	}
+	slices.Sort(t.seen.Files)
+	slices.Sort(t.seen.Listed)
+	return t.seen, nil
+}
+
+// loop handles the stops of all threads until the program and everything that
+// it started and that is still traced has ended.
+func (t *tracer) loop() error {
+	var ws unix.WaitStatus
+	var ru unix.Rusage
+	if _, err := unix.Wait4(t.root, &ws, unix.WALL, nil); err != nil {
+		return err
+	}
+	if err := unix.PtraceSetOptions(t.root, options); err != nil {
+		return err
+	}
+	t.executable(t.root)
+	t.resume(t.root, 0)
+	for {
+		pid, err := unix.Wait4(-1, &ws, unix.WALL|unix.WNOTHREAD, &ru)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECHILD):
+			return nil
+		case err != nil:
+			return err
+		}
+		t.seen.MaxRSS = max(t.seen.MaxRSS, ru.Maxrss<<10)
+		switch {
+		case ws.Exited() || ws.Signaled():
+			delete(t.entered, pid)
+			if pid == t.root {
+				t.seen.Code = ws.ExitStatus()
+				if ws.Signaled() {
+					t.seen.Code = 128 + int(ws.Signal())
+				}
+				// What it left running has no part in the outcome.
+				unix.Kill(-t.root, unix.SIGKILL)
+			}
+		case ws.Stopped():
+			t.stopped(pid, ws)
+		}
+	}
+}
+
+func (t *tracer) stopped(pid int, ws unix.WaitStatus) {
+	sig := ws.StopSignal()
+	switch {
+	case sig == unix.SIGTRAP|0x80:
+		t.entered[pid] = !t.entered[pid]
+		t.syscall(pid, t.entered[pid])
+		sig = 0
+	case sig == unix.SIGTRAP && ws.TrapCause() > 0:
+		if ws.TrapCause() == unix.PTRACE_EVENT_EXEC {
+			t.entered[pid] = true // the stop at the end of execve is still to come
+			t.executable(pid)
+		}
+		sig = 0
+	case sig == unix.SIGSTOP && !t.known(pid):
+		t.entered[pid] = false // a new thread or process, in its first stop
+		sig = 0
+	}
+	t.resume(pid, int(sig))
+}
+
+func (t *tracer) known(pid int) bool {
+	_, ok := t.entered[pid]
+	return ok
+}
+
+func (t *tracer) resume(pid, sig int) {
+	if !t.known(pid) {
+		t.entered[pid] = false
+	}
+	unix.PtraceSyscall(pid, sig) // fails if the thread was killed meanwhile: wait tells
+}
+
+// executable notes the program that a process has just become, and the dynamic
+// loader, which the kernel opens by itself.
+func (t *tracer) executable(pid int) {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return
+	}
+	t.file(exe)
+	f, err := elf.Open(exe)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type != elf.PT_INTERP || p.Filesz > unix.PathMax {
+			continue
+		}
+		name := make([]byte, p.Filesz)
+		if _, err := p.ReadAt(name, 0); err == nil {
+			t.file(strings.TrimRight(string(name), "\x00"))
+		}
+	}
+}
+
+// file notes a path if it names something that can be copied.
+func (t *tracer) file(path string) {
+	if !filepath.IsAbs(path) {
+		return
+	}
+	path = filepath.Clean(path)
+	for _, p := range []string{"/proc", "/sys", "/dev"} {
+		if path == p || strings.HasPrefix(path, p+"/") {
+			return
+		}
+	}
+	t.files[path] = true
+}
