@@ -1,0 +1,443 @@
+package rewind
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// timeline moves through a recording: forward by replaying, backward by loading
+// the nearest snapshot and replaying from there.
+type timeline struct {
+	kernel
+	pid   int
+	cr3   uint64   // of the process's last program
+	task  uint64   // its leader's task_struct
+	born  uint64   // first user instruction of that program
+	end   uint64   // the failure
+	snaps []uint64 // positions of the snapshots taken here, ascending
+	taken int      // how many have been taken: names are unique
+	names map[uint64]string
+}
+
+// A snapshot each snapshotEvery of replaying keeps a step back short; what they
+// may take on disk is bounded by their number.
+const (
+	snapshotEvery = 700 * time.Millisecond
+	maxSnapshots  = 16
+)
+
+// death is how a process of the recording ended.
+type death struct {
+	task
+	at     uint64 // when its end began: its threads and memory are still there
+	status int    // as wait(2) gives it
+	core   bool   // of a signal that dumps core
+}
+
+// toFailure replays until the process begins to die. It notes the deaths of the
+// others on the way.
+func (t *timeline) toFailure(ctx context.Context) (death, []death, error) {
+	coredump := point{1, t.guest.Symbols["do_coredump"], 1}
+	exit := point{1, t.guest.Symbols["do_group_exit"], 1}
+	exec := point{1, t.guest.Symbols["start_thread"], 1}
+	stops := []point{coredump, exit, exec}
+	if err := t.set(ctx, true, stops...); err != nil {
+		return death{}, nil, err
+	}
+	defer t.set(context.WithoutCancel(ctx), false, stops...)
+	chunk := uint64(5_000_000)
+	var others []death
+	started := time.Now()
+	for {
+		at, err := t.position(ctx)
+		if err != nil {
+			return death{}, others, err
+		}
+		_, hit, err := t.run(ctx, at+chunk)
+		if errors.Is(err, errGuestEnded) {
+			return death{}, others, t.noSuchProcess(others)
+		}
+		if err != nil {
+			return death{}, others, err
+		}
+		if !hit {
+			if took := time.Since(started); took >= snapshotEvery {
+				if err := t.snapshot(ctx, stops); err != nil {
+					return death{}, others, err
+				}
+				started = time.Now()
+			} else if took < snapshotEvery/8 && chunk < 1<<32 {
+				chunk *= 2
+			}
+			continue
+		}
+		now, err := t.current(ctx)
+		if err != nil {
+			return death{}, others, err
+		}
+		rip, _ := t.reg(ctx, "rip")
+		rdi, _ := t.reg(ctx, "rdi")
+		switch {
+		case rip == exec.addr && now.tgid == t.pid:
+			if err := t.birth(ctx, stops); err != nil {
+				return death{}, others, err
+			}
+			continue
+		case rip == coredump.addr || rip == exit.addr:
+			d := death{task: now, status: int(uint32(rdi))}
+			if d.at, err = t.position(ctx); err != nil {
+				return d, others, err
+			}
+			if rip == coredump.addr {
+				sig, err := t.u32(ctx, rdi) // kernel_siginfo.si_signo
+				if err != nil {
+					return d, others, err
+				}
+				d.status, d.core = int(sig), true
+			}
+			if now.tgid == t.pid {
+				t.cr3, t.end = now.cr3(), d.at
+				t.task, err = t.leader(ctx, now)
+				return d, others, err
+			}
+			if !slices.ContainsFunc(others, func(o death) bool { return o.tgid == d.tgid }) {
+				others = append(others, d)
+			}
+		}
+		if _, err := t.step(ctx); err != nil {
+			return death{}, others, err
+		}
+	}
+}
+
+func (t *timeline) noSuchProcess(others []death) error {
+	var list []string
+	for _, d := range others {
+		list = append(list, fmt.Sprintf("%d %s", d.tgid, d.comm))
+	}
+	return fmt.Errorf("process %d doesn't end in the recording; those that do: %s", t.pid, strings.Join(list, ", "))
+}
+
+// birth goes from the kernel's start_thread to the first user instruction of
+// the program that it starts.
+func (t *timeline) birth(ctx context.Context, stops []point) error {
+	entry, err := t.reg(ctx, "rsi")
+	if err != nil {
+		return err
+	}
+	if err := t.set(ctx, false, stops...); err != nil {
+		return err
+	}
+	defer t.set(context.WithoutCancel(ctx), true, stops...)
+	first := point{1, entry, 1}
+	if err := t.set(ctx, true, first); err != nil {
+		return err
+	}
+	defer t.set(context.WithoutCancel(ctx), false, first)
+	at, err := t.position(ctx)
+	if err != nil {
+		return err
+	}
+	for range 100 {
+		if _, hit, err := t.run(ctx, at+50_000_000); err != nil || !hit {
+			return err
+		}
+		now, err := t.current(ctx)
+		if err != nil {
+			return err
+		}
+		if now.tgid == t.pid && !now.inKernel {
+			t.born, err = t.position(ctx)
+			return err
+		}
+		if _, err := t.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leader returns the task of the process's first thread.
+func (t *timeline) leader(ctx context.Context, one task) (uint64, error) {
+	all, err := t.threads(ctx, one)
+	if err != nil {
+		return 0, err
+	}
+	for _, x := range all {
+		if x.pid == x.tgid {
+			return x.addr, nil
+		}
+	}
+	return one.addr, nil // the first thread has ended before the process
+}
+
+// snapshot saves the machine's state here. Where there are too many already,
+// it drops every other one first.
+func (t *timeline) snapshot(ctx context.Context, stops []point) error {
+	if t.names == nil {
+		t.names = map[uint64]string{}
+	}
+	if len(t.snaps) >= maxSnapshots {
+		kept := t.snaps[:0]
+		for i, at := range t.snaps {
+			if i%2 == 1 {
+				kept = append(kept, at)
+				continue
+			}
+			if _, err := t.monitor(ctx, "delvm "+t.names[at]); err != nil {
+				return err
+			}
+			delete(t.names, at)
+		}
+		t.snaps = kept
+	}
+	// With events under way QEMU can't save; some instructions later it can.
+	for try := range 20 {
+		at, err := t.position(ctx)
+		if err != nil {
+			return err
+		}
+		name := "td" + strconv.Itoa(t.taken)
+		text, err := t.monitor(ctx, "savevm "+name)
+		if err != nil {
+			return err
+		}
+		if strings.TrimSpace(text) == "" {
+			t.taken++
+			t.names[at] = name
+			t.snaps = append(t.snaps, at)
+			return nil
+		}
+		if _, hit, err := t.run(ctx, at+uint64(1000<<try)); err != nil || hit {
+			return err
+		}
+	}
+	return nil
+}
+
+// write is one store that changed a watched value.
+type write struct {
+	at       uint64 // right after it
+	tid      int
+	inKernel bool // by a system call, on behalf of the thread
+	point    point
+}
+
+// scanBudget is how many stops a scan makes before it tries nearer to its end:
+// a stop costs about a millisecond, a replayed instruction about five ns.
+const scanBudget = 500
+
+// accept decides about a stop in a scan: what is it, and does it count?
+type accept func(ctx context.Context, p point) (write, bool, error)
+
+// lastHits returns the last n accepted stops in (lo, hi], oldest first.
+// begin is called whenever the scan starts anew at a position.
+func (t *timeline) lastHits(ctx context.Context, lo, hi uint64, n int, points []point, begin func(context.Context) error, ok accept) ([]write, error) {
+	var found []write
+	edges := slices.Concat([]uint64{lo}, t.snaps)
+	for i := len(edges) - 1; i >= 0 && len(found) < n; i-- {
+		if edges[i] >= hi || edges[i] < lo {
+			continue
+		}
+		more, err := t.scanWindow(ctx, edges[i], hi, n-len(found), points, begin, ok)
+		if err != nil {
+			return nil, err
+		}
+		found = append(more, found...)
+		hi = edges[i]
+	}
+	return found, nil
+}
+
+func (t *timeline) scanWindow(ctx context.Context, lo, hi uint64, n int, points []point, begin func(context.Context) error, ok accept) ([]write, error) {
+	found, reached, err := t.scan(ctx, lo, hi, points, begin, ok)
+	if err != nil || reached >= hi {
+		return tail(found, n), err
+	}
+	// Too many stops. As dense as they were, how much of the rest can be had?
+	mid := max(reached+(hi-reached)/2, hi-min(hi, 4*(reached-lo+1)))
+	later, err := t.scanWindow(ctx, mid, hi, n, points, begin, ok)
+	if err != nil || len(later) >= n {
+		return later, err
+	}
+	between, err := t.scanWindow(ctx, reached, mid, n-len(later), points, begin, ok)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Concat(between, later)
+	if len(all) < n {
+		all = slices.Concat(tail(found, n-len(all)), all)
+	}
+	return all, nil
+}
+
+func tail[T any](list []T, n int) []T { return list[max(0, len(list)-n):] }
+
+// scan replays from lo to hi and returns the accepted stops, and how far it
+// came before scanBudget was spent.
+func (t *timeline) scan(ctx context.Context, lo, hi uint64, points []point, begin func(context.Context) error, ok accept) (found []write, reached uint64, err error) {
+	if err := t.seek(ctx, lo); err != nil {
+		return nil, lo, err
+	}
+	if err := begin(ctx); err != nil {
+		return nil, lo, err
+	}
+	if err := t.set(ctx, true, points...); err != nil {
+		return nil, lo, err
+	}
+	defer func() {
+		if off := t.set(context.WithoutCancel(ctx), false, points...); err == nil {
+			err = off
+		}
+	}()
+	for range scanBudget {
+		stop, hit, err := t.run(ctx, hi)
+		if err != nil {
+			return found, lo, err
+		}
+		if !hit {
+			return found, hi, nil
+		}
+		p, err := t.which(ctx, stop, points)
+		if err != nil {
+			return found, lo, err
+		}
+		w, good, err := ok(ctx, p)
+		if err != nil {
+			return found, lo, err
+		}
+		if good {
+			if w.at, err = t.position(ctx); err != nil {
+				return found, lo, err
+			}
+			found = append(found, w)
+		}
+		if p.kind == 1 { // it would stop here again
+			if stop, err = t.step(ctx); err != nil {
+				return found, lo, err
+			}
+			if watched(stop) {
+				if p, err = t.which(ctx, stop, points); err != nil {
+					return found, lo, err
+				}
+				if w, good, err = ok(ctx, p); err != nil {
+					return found, lo, err
+				} else if good {
+					if w.at, err = t.position(ctx); err != nil {
+						return found, lo, err
+					}
+					found = append(found, w)
+				}
+			}
+		}
+	}
+	reached, err = t.position(ctx)
+	return found, reached, err
+}
+
+func watched(stop string) bool { return strings.Contains(stop, "watch:") }
+
+// which finds the point that a stop belongs to.
+func (t *timeline) which(ctx context.Context, stop string, points []point) (point, error) {
+	addr, kind := uint64(0), 1
+	for field := range strings.SplitSeq(stop[min(len(stop), 3):], ";") {
+		name, value, _ := strings.Cut(field, ":")
+		switch name {
+		case "watch":
+			kind = 2
+		case "rwatch":
+			kind = 3
+		case "awatch":
+			kind = 4
+		default:
+			continue
+		}
+		var err error
+		if addr, err = strconv.ParseUint(value, 16, 64); err != nil {
+			return point{}, fmt.Errorf("the machine stopped with %q", stop)
+		}
+	}
+	if kind == 1 {
+		var err error
+		if addr, err = t.reg(ctx, "rip"); err != nil {
+			return point{}, err
+		}
+	}
+	for _, p := range points {
+		if p.kind == kind && addr >= p.addr && addr < p.addr+max(p.size, 1) {
+			return p, nil
+		}
+	}
+	return point{kind: kind, addr: addr}, nil
+}
+
+// ours tells whether the process is on the CPU, and which of its threads.
+func (t *timeline) ours(ctx context.Context) (task, bool, error) {
+	cr3, err := t.reg(ctx, "cr3")
+	if err != nil || cr3&^(pageSize-1) != t.cr3 {
+		return task{}, false, err
+	}
+	now, err := t.current(ctx)
+	return now, err == nil && now.tgid == t.pid, err
+}
+
+// watcher accepts the stores of the process that change a watched value, and
+// every execution of a breakpoint by it.
+type watcher struct {
+	*timeline
+	points []point
+	values map[point][]byte
+}
+
+func (w *watcher) begin(ctx context.Context) error {
+	w.values = map[point][]byte{}
+	for _, p := range w.points {
+		if p.kind == 2 {
+			if err := w.note(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *watcher) note(ctx context.Context, p point) error {
+	b, err := w.userMemory(ctx, w.cr3+directMap, p.addr, int(p.size))
+	if errors.Is(err, errUnmapped) {
+		b, err = nil, nil
+	}
+	w.values[p] = b
+	return err
+}
+
+func (w *watcher) accept(ctx context.Context, p point) (write, bool, error) {
+	now, ours, err := w.ours(ctx)
+	if err != nil || !ours || p.size == 0 {
+		return write{}, false, err
+	}
+	hit := write{tid: now.pid, inKernel: now.inKernel, point: p}
+	switch p.kind {
+	case 1:
+		return hit, !now.inKernel, nil
+	case 2:
+		old := w.values[p]
+		if err := w.note(ctx, p); err != nil {
+			return hit, false, err
+		}
+		return hit, !bytes.Equal(old, w.values[p]), nil
+	}
+	return hit, true, nil
+}
+
+// lastWrites returns the last n changes of size bytes at addr before position
+// before, oldest first.
+func (t *timeline) lastWrites(ctx context.Context, addr, size, before uint64, n int) ([]write, error) {
+	w := &watcher{timeline: t, points: []point{{2, addr, size}}}
+	return t.lastHits(ctx, t.born, before, n, w.points, w.begin, w.accept)
+}

@@ -1,0 +1,156 @@
+package rewind
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// VMConfig says where a replaying machine is and what runs in it.
+type VMConfig struct {
+	Stub    string        // QEMU's gdb stub, "host:port" or "unix:PATH"; the machine waits at its start
+	Guest   Guest         // its kernel
+	PID     int           // the process to look at, as the guest counts
+	Sysroot string        // directory with the guest's files, or "" for this machine's own
+	Exe     string        // the program's path in the guest; "" to read it from the kernel
+	Limit   time.Duration // for one answer of the machine; 0 is two minutes
+}
+
+// VM is a [Target]: one process of a recorded machine, presented to gdb as if
+// gdb were on that machine, with its threads and libraries. It stands between
+// gdb and QEMU, whose own stub knows one CPU and neither processes nor threads,
+// and stops for every process that happens to use an address.
+type VM struct {
+	config VMConfig
+	dir    string
+	listen net.Listener
+
+	mu      sync.Mutex // held while the machine is used
+	line    *timeline
+	fail    Failure
+	exe     string
+	aux     []byte
+	pending uint64 // where the next resumption goes, 0 for a normal one
+	done    chan struct{}
+}
+
+// OpenVM takes over a machine that waits at the start of a replay, and replays
+// to the moment at which the process begins to die.
+func OpenVM(ctx context.Context, config VMConfig) (*VM, error) {
+	if err := config.Guest.check(); err != nil {
+		return nil, err
+	}
+	if config.Limit == 0 {
+		config.Limit = 2 * time.Minute
+	}
+	s, err := dialStub(ctx, config.Stub, config.Limit)
+	if err != nil {
+		return nil, err
+	}
+	v := &VM{config: config, done: make(chan struct{})}
+	v.line = &timeline{kernel: kernel{s, config.Guest}, pid: config.PID}
+	if err := v.open(ctx); err != nil {
+		s.close()
+		if v.dir != "" {
+			os.RemoveAll(v.dir)
+		}
+		return nil, err
+	}
+	go v.serve()
+	return v, nil
+}
+
+func (v *VM) open(ctx context.Context) error {
+	var err error
+	if v.line.born, err = v.line.position(ctx); err != nil {
+		return err
+	}
+	died, others, err := v.line.toFailure(ctx)
+	if err != nil {
+		return err
+	}
+	v.fail = failureOf(died, others)
+	if v.exe = v.config.Exe; v.exe == "" {
+		if v.exe, err = v.line.exePath(ctx, died.task); err != nil {
+			return err
+		}
+	}
+	if v.aux, err = v.line.auxv(ctx, died.task); err != nil {
+		return err
+	}
+	if v.dir, err = os.MkdirTemp("", "tapedeck-rewind-"); err != nil {
+		return err
+	}
+	v.listen, err = net.Listen("unix", filepath.Join(v.dir, "gdb"))
+	return err
+}
+
+// Close ends the connection with the machine, which it doesn't stop.
+func (v *VM) Close() error {
+	v.listen.Close()
+	v.line.conn.Close()
+	<-v.done
+	return os.RemoveAll(v.dir)
+}
+
+func failureOf(d death, others []death) Failure {
+	f := Failure{PID: d.tgid, Name: d.comm, Thread: d.pid, Position: vmPosition(d.at)}
+	f.setStatus(d.status, d.core)
+	for _, o := range others {
+		p := Ended{PID: o.tgid, Name: o.comm, Position: vmPosition(o.at)}
+		p.setStatus(o.status, o.core)
+		f.Others = append(f.Others, p)
+	}
+	return f
+}
+
+func vmPosition(icount uint64) Position { return Position(fmt.Sprintf("vm:icount=%d", icount)) }
+
+func vmCount(p Position) (uint64, error) {
+	var n uint64
+	if _, err := fmt.Sscanf(string(p), "vm:icount=%d", &n); err != nil || vmPosition(n) != p {
+		return 0, fmt.Errorf("position %q: want vm:icount=NUMBER", p)
+	}
+	return n, nil
+}
+
+// setStatus takes the status as wait(2) gives it.
+func (e *Ending) setStatus(status int, core bool) {
+	if sig := status & 0x7f; sig != 0 {
+		e.Signal, e.Core = signalName(syscall.Signal(sig)), core
+		e.Code = 128 + sig
+		return
+	}
+	e.Code = status >> 8 & 0xff
+}
+
+func (v *VM) serve() {
+	defer close(v.done)
+	for {
+		conn, err := v.listen.Accept()
+		if err != nil {
+			return
+		}
+		newServer(v).talk(conn)
+	}
+}
+
+// jump makes the next resumption by gdb go to a position.
+func (v *VM) jump(p Position) error {
+	at, err := vmCount(p)
+	if err != nil {
+		return err
+	}
+	if at < v.line.born || at > v.line.end {
+		return fmt.Errorf("position %s is outside of the process's life, %s to %s", p, vmPosition(v.line.born), vmPosition(v.line.end))
+	}
+	v.mu.Lock()
+	v.pending = at
+	v.mu.Unlock()
+	return nil
+}
