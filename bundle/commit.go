@@ -1,0 +1,163 @@
+package bundle
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Commit writes the manifest and puts the bundle in its place, whole, instead
+// of what was there. It fills in m.Version, m.Files, and m.BundleID if that is
+// empty: the id is then made of what the bundle holds. m.CreatedAt must be
+// set, since the same input shall give the same bundle.
+func (w *Writer) Commit(m *Manifest) error {
+	w.mu.Lock()
+	defer w.leave()
+	if err := w.ready(); err != nil {
+		return err
+	}
+	err := w.commit(m)
+	if err != nil {
+		w.err = err
+	}
+	w.close()
+	return err
+}
+
+func (w *Writer) commit(m *Manifest) error {
+	w.flush()
+	if err := w.press.settle(); err != nil {
+		return err
+	}
+	text, err := w.finish(m)
+	if err != nil {
+		return err
+	}
+	head, err := header(ManifestName, int64(len(text)))
+	if err != nil {
+		return err
+	}
+	entry := append(append(head, text...), padding(int64(len(text)))...)
+
+	dir, base := filepath.Split(w.path)
+	tmp, err := os.CreateTemp(orDot(dir), partial(base))
+	if err != nil {
+		return err
+	}
+	err = w.assemble(tmp, entry)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if w.aborted.Load() && err == nil {
+		err = ErrAborted
+	}
+	if err != nil {
+		return errors.Join(err, discard(tmp))
+	}
+	if err := tmp.Close(); err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	if err := os.Rename(tmp.Name(), w.path); err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return syncDir(orDot(dir))
+}
+
+// finish completes the manifest and returns its text.
+func (w *Writer) finish(m *Manifest) ([]byte, error) {
+	m.Version = Version{Major: MajorVersion}
+	m.Files = w.files
+	if m.CreatedAt.IsZero() {
+		return nil, &ManifestError{Field: "created_at", Need: "the time of the recording", Found: "none"}
+	}
+	if m.Recorders == nil {
+		m.Recorders = []Recorder{}
+	}
+	if m.BundleID == "" {
+		text, err := m.Encode()
+		if err != nil {
+			return nil, err
+		}
+		m.BundleID = idOf(text)
+	}
+	if err := m.Check(); err != nil {
+		return nil, err
+	}
+	text, err := m.Encode()
+	if err == nil && int64(len(text)) > w.lim.Manifest {
+		err = &LimitError{Path: ManifestName, What: "bytes", Limit: w.lim.Manifest, Found: int64(len(text))}
+	}
+	return text, err
+}
+
+// assemble writes the bundle: manifest, files, end of the tar, entry index,
+// seek table.
+func (w *Writer) assemble(tmp *os.File, entry []byte) error {
+	out := bufio.NewWriterSize(tmp, 1<<20)
+	var frames []frame
+	put := func(data []byte) error {
+		packed := w.press.frame(data)
+		frames = append(frames, frame{
+			packed: uint32(len(packed)), size: uint32(len(data)),
+			sum: binary.LittleEndian.Uint32(packed[len(packed)-4:]),
+		})
+		_, err := out.Write(packed)
+		return err
+	}
+	for piece := entry; len(piece) > 0; piece = piece[min(len(piece), frameSize):] {
+		if err := put(piece[:min(len(piece), frameSize)]); err != nil {
+			return err
+		}
+	}
+	for _, s := range w.frames {
+		if w.aborted.Load() {
+			return ErrAborted
+		}
+		frames = append(frames, s.frame)
+		if _, err := io.Copy(out, io.NewSectionReader(w.spool, s.at, int64(s.packed))); err != nil {
+			return err
+		}
+	}
+	if err := put(make([]byte, 2*block)); err != nil {
+		return err
+	}
+	starts := make([]int64, len(w.starts))
+	for i, s := range w.starts {
+		starts[i] = s + int64(len(entry))
+	}
+	index := appendIndex(nil, starts, w.pos+int64(len(entry)))
+	frames = append(frames, frame{packed: uint32(len(index)), sum: emptySum})
+	if _, err := out.Write(index); err != nil {
+		return err
+	}
+	if _, err := out.Write(appendSeekTable(nil, frames)); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// idOf makes an id in the form of a UUID (version 8, "made otherwise") of a
+// manifest that has none.
+func idOf(manifest []byte) string {
+	sum := sha256.Sum256(manifest)
+	id := sum[:16]
+	id[6] = id[6]&0x0F | 0x80
+	id[8] = id[8]&0x3F | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
+}
+
+// syncDir makes the new name survive a power failure. Not every file system
+// can do that for a directory; what can't be had is no reason to fail.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	_ = d.Sync()
+	return d.Close()
+}

@@ -1,0 +1,352 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// FileInfo is what a [Writer] can't see from a file's name and bytes.
+type FileInfo struct {
+	Media      string // media type; guessed from the name if ""
+	Class      Class  // Internal if ""
+	Encryption string // the ID of the key in the manifest that the bytes are encrypted with
+}
+
+// Writer makes a bundle. Until [Writer.Commit] nothing is at its path, and
+// after a failure or [Writer.Abort] nothing is left behind.
+//
+// The manifest stands first and holds the digest of everything below it, so it
+// is written last: files are compressed into a spool file, and Commit copies
+// the compressed frames behind the manifest. The spool needs as much room, in
+// the directory of the bundle, as the bundle.
+//
+// A Writer is for one goroutine, except for Abort, which may come from any:
+//
+//	stop := context.AfterFunc(ctx, w.Abort)
+type Writer struct {
+	path    string
+	lim     Limits
+	aborted atomic.Bool
+	mu      sync.Mutex // held while something is written; see Abort
+
+	spool  *os.File // nil after Commit or Abort
+	press  *press
+	group  []byte // small files and headers that make up the next frame
+	frames []*spooled
+	pos    int64   // in the tar, behind the manifest's entry
+	starts []int64 // where the header of each file is, like pos
+	files  []File
+	dirs   map[string]bool // every folder that a file is in
+	names  map[string]bool
+	err    error // the first failure; the bundle can't be finished after it
+}
+
+// Create starts a bundle at path. The caller ends it with [Writer.Commit] or
+// [Writer.Abort]; defer the latter, it does nothing after the former.
+func Create(path string) (*Writer, error) {
+	dir, base := filepath.Split(path)
+	if base == "" {
+		return nil, fmt.Errorf("create bundle: need the path of a file, found %q", path)
+	}
+	spool, err := os.CreateTemp(orDot(dir), partial(base))
+	if err != nil {
+		return nil, err
+	}
+	// Where the system allows it, the spool loses its name at once: even a
+	// killed process leaves nothing behind.
+	_ = os.Remove(spool.Name())
+	p, err := newPress(spool)
+	if err != nil {
+		return nil, errors.Join(err, discard(spool))
+	}
+	return &Writer{
+		path: path, lim: DefaultLimits(), spool: spool, press: p,
+		names: map[string]bool{}, dirs: map[string]bool{},
+	}, nil
+}
+
+// Add puts one file into the bundle. It reads r to its end.
+func (w *Writer) Add(name string, r io.Reader, info FileInfo) error {
+	w.mu.Lock()
+	defer w.leave()
+	if err := w.ready(); err != nil {
+		return err
+	}
+	// A refused name does no harm to the rest, so it isn't kept as w.err.
+	if err := w.checkNew(name); err != nil {
+		return err
+	}
+	f := File{Path: name, MediaType: info.Media, Class: info.Class, Encryption: info.Encryption}
+	if f.MediaType == "" {
+		f.MediaType = MediaType(name)
+	}
+	if f.Class == "" {
+		f.Class = Internal
+	}
+	if err := f.check(); err != nil {
+		return err
+	}
+	if err := w.add(f, r); err != nil {
+		w.err = fmt.Errorf("%s: %w", name, err)
+		return w.err
+	}
+	return nil
+}
+
+// AddFile puts a file of this machine into the bundle. It must be a regular
+// file that nobody writes to meanwhile.
+func (w *Writer) AddFile(name, hostPath string, info FileInfo) error {
+	f, err := os.Open(hostPath)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !st.Mode().IsRegular() {
+		return fmt.Errorf("%s: need a regular file, found %s", hostPath, st.Mode().Type())
+	}
+	return w.Add(name, f, info)
+}
+
+// Abort gives the bundle up. It may be called at any time, more than once, and
+// from another goroutine; an Add that is under way ends with [ErrAborted] as
+// soon as its reader returns.
+func (w *Writer) Abort() {
+	w.aborted.Store(true)
+	w.sweep()
+}
+
+// leave ends what began with w.mu.Lock. If Abort came meanwhile it didn't get
+// the lock, and left the cleaning to us.
+func (w *Writer) leave() {
+	w.mu.Unlock()
+	w.sweep()
+}
+
+func (w *Writer) sweep() {
+	if w.aborted.Load() && w.mu.TryLock() {
+		w.close()
+		w.mu.Unlock()
+	}
+}
+
+// close releases everything. The caller holds the lock.
+func (w *Writer) close() {
+	if w.spool == nil {
+		return
+	}
+	w.press.wg.Wait()
+	_ = w.press.enc.Close()
+	_ = discard(w.spool)
+	w.spool, w.group, w.frames = nil, nil, nil
+}
+
+func (w *Writer) ready() error {
+	switch {
+	case w.aborted.Load():
+		return ErrAborted
+	case w.err != nil:
+		return w.err
+	case w.spool == nil:
+		return errors.New("the bundle is finished already")
+	}
+	return nil
+}
+
+// checkNew keeps out what a reader would refuse.
+func (w *Writer) checkNew(name string) error {
+	if err := w.lim.checkName(name); err != nil {
+		return err
+	}
+	if name == ManifestName {
+		return &UnsafeError{Path: name, Reason: "is the manifest, which Commit writes"}
+	}
+	if w.names[name] || w.dirs[name] {
+		return &UnsafeError{Path: name, Reason: "is in the bundle already"}
+	}
+	if len(w.files)+2 > w.lim.Entries {
+		return &LimitError{What: "files", Limit: int64(w.lim.Entries), Found: int64(len(w.files) + 2)}
+	}
+	var parents []string
+	for i, c := range name {
+		if c == '/' {
+			if w.names[name[:i]] {
+				return &UnsafeError{Path: name, Reason: fmt.Sprintf("is below %q, which is a file", name[:i])}
+			}
+			parents = append(parents, name[:i])
+		}
+	}
+	for _, p := range parents {
+		w.dirs[p] = true
+	}
+	return nil
+}
+
+func (w *Writer) add(f File, r io.Reader) error {
+	hash := sha256.New()
+	src := &source{w: w, r: r, lim: w.lim.File}
+	buf := w.press.buffer()
+	n, err := src.fill(buf[:frameSize])
+	if err != nil && err != io.EOF {
+		w.press.release(buf)
+		return err
+	}
+	hash.Write(buf[:n])
+	start := w.pos
+	if err == io.EOF {
+		err = w.addSmall(f.Path, buf[:n])
+	} else {
+		err = w.addLarge(f.Path, buf[:n], src, hash)
+	}
+	if err != nil {
+		return err
+	}
+	f.Size = src.n
+	f.SHA256 = hex.EncodeToString(hash.Sum(nil))
+	w.files = append(w.files, f)
+	w.starts = append(w.starts, start)
+	w.names[f.Path] = true
+	return nil
+}
+
+// addSmall shares a frame with its neighbours.
+func (w *Writer) addSmall(name string, data []byte) error {
+	defer w.press.release(data)
+	head, err := header(name, int64(len(data)))
+	if err != nil {
+		return err
+	}
+	if len(w.group) > 0 && len(w.group)+len(head)+len(data) > frameSize {
+		w.flush()
+	}
+	w.group = append(w.group, head...)
+	w.group = append(w.group, data...)
+	w.group = append(w.group, padding(int64(len(data)))...)
+	w.pos += int64(len(head)) + padded(int64(len(data)))
+	return w.press.failed()
+}
+
+// addLarge has frames of its own. The header has one as well, which is made
+// when the size is known.
+func (w *Writer) addLarge(name string, buf []byte, src *source, hash io.Writer) error {
+	w.flush()
+	slot := len(w.frames)
+	w.frames = append(w.frames, nil)
+	for {
+		next := w.press.buffer()
+		n, err := src.fill(next[:frameSize])
+		if err != nil && err != io.EOF {
+			w.press.release(buf)
+			w.press.release(next)
+			return err
+		}
+		hash.Write(next[:n])
+		next = next[:n]
+		if n == 0 {
+			w.press.release(next)
+			break
+		}
+		w.frames = append(w.frames, w.press.compress(buf))
+		buf = next
+		if err == io.EOF {
+			break
+		}
+	}
+	// The last piece has the padding too; frames are whole blocks, so it fits.
+	w.frames = append(w.frames, w.press.compress(append(buf, padding(src.n)...)))
+	head, err := header(name, src.n)
+	if err != nil {
+		return err
+	}
+	w.frames[slot] = w.press.compress(append(w.press.buffer(), head...))
+	w.pos += int64(len(head)) + padded(src.n)
+	return w.press.failed()
+}
+
+// flush makes a frame of the small files that have come together.
+func (w *Writer) flush() {
+	if len(w.group) == 0 {
+		return
+	}
+	w.frames = append(w.frames, w.press.compress(append(w.press.buffer(), w.group...)))
+	w.group = w.group[:0]
+}
+
+// source reads in whole pieces, whatever the reader returns at a time: the
+// frames must not depend on it.
+type source struct {
+	w   *Writer
+	r   io.Reader
+	n   int64
+	lim int64
+}
+
+// fill returns io.EOF with the last piece, which may be empty.
+func (s *source) fill(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		if s.w.aborted.Load() {
+			return n, ErrAborted
+		}
+		var k int
+		k, err = s.r.Read(b[n:])
+		n += k
+	}
+	s.n += int64(n)
+	if s.n > s.lim {
+		return n, &LimitError{What: "bytes of a file", Limit: s.lim, Found: s.n}
+	}
+	if total := s.w.pos + s.n; total > s.w.lim.Total {
+		return n, &LimitError{What: "bytes in all", Limit: s.w.lim.Total, Found: total}
+	}
+	return n, err
+}
+
+// header makes a tar header. Nothing in it depends on the machine or the day:
+// the date is the one that zip files start at.
+func header(name string, size int64) ([]byte, error) {
+	var b bytes.Buffer
+	t := tar.NewWriter(&b)
+	err := t.WriteHeader(&tar.Header{
+		Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644,
+		ModTime: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC),
+	})
+	return b.Bytes(), err
+}
+
+const block = 512
+
+func padded(n int64) int64 { return (n + block - 1) / block * block }
+
+func padding(n int64) []byte { return make([]byte, padded(n)-n) }
+
+func discard(f *os.File) error {
+	err := f.Close()
+	if rm := os.Remove(f.Name()); rm != nil && !errors.Is(rm, os.ErrNotExist) {
+		err = errors.Join(err, rm)
+	}
+	return err
+}
+
+// partial is the pattern of the names that unfinished files have.
+func partial(base string) string { return strings.TrimSuffix(base, ".tar.zst") + ".*.tar.zst.partial" }
+
+func orDot(dir string) string {
+	if dir == "" {
+		return "."
+	}
+	return dir
+}
