@@ -23,10 +23,11 @@ type Job struct {
 
 // Outcome is how a recorded program ended.
 type Outcome struct {
-	Code     int            // exit code, as a shell gives it: 128+n for a signal, 124 for a timeout
-	Signal   syscall.Signal // the signal that ended it, or 0
-	TimedOut bool           // it was ended because Job.Timeout had passed
-	Matched  string         // the output that a --fail-on expression matched, or ""
+	Code     int            `json:"code"`                // exit code, as a shell gives it: 128+n for a signal, 124 for a timeout
+	Signal   syscall.Signal `json:"signal,omitempty"`    // the signal that ended it, or 0
+	TimedOut bool           `json:"timed_out,omitempty"` // it was ended because Job.Timeout had passed
+	Cut      bool           `json:"cut,omitempty"`       // the recording was ended before the program was
+	Matched  string         `json:"matched,omitempty"`   // the output that a --fail-on expression matched, or ""
 }
 
 // Failed tells whether the outcome is one worth keeping.
@@ -34,6 +35,8 @@ func (o Outcome) Failed() bool { return o.Code != 0 || o.Matched != "" }
 
 func (o Outcome) String() string {
 	switch {
+	case o.Cut:
+		return "cut off while it ran"
 	case o.TimedOut:
 		return "still running at its time limit"
 	case o.Signal != 0:

@@ -163,8 +163,12 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 		return err
 	}
 	err = b.save(ctx, sock, console)
-	cmd.Process.Kill()
-	cmd.Wait()
+	if err != nil {
+		cmd.Process.Kill()
+	}
+	if werr := cmd.Wait(); err == nil {
+		err = werr
+	}
 	if err != nil {
 		text, _ := os.ReadFile(serial)
 		return fmt.Errorf("%w; QEMU said: %q; the kernel said last: %q", err, lastLine(stderr.Bytes()), lastLine(text))
@@ -193,7 +197,11 @@ func (b *Base) save(ctx context.Context, sock, console string) error {
 	if _, err := qmp.Do("stop", nil); err != nil {
 		return err
 	}
-	return qmp.Human("savevm " + snapshotTag)
+	if err := qmp.Human("savevm " + snapshotTag); err != nil {
+		return err
+	}
+	qmp.Do("quit", nil) // which flushes the file; QEMU may be gone before it has answered
+	return nil
 }
 
 // readBoot looks at what init has told so far.

@@ -10,7 +10,7 @@ import (
 func TestTrial(t *testing.T) {
 	ctx, c := context.WithTimeout(context.Background(), 60*time.Second)
 	defer c()
-	b, err := EnsureBase(ctx, "/tmp/tdcache", DefaultMachine(), func(s string) { t.Log(s) })
+	b, err := EnsureBase(ctx, "/tmp/tdcache", Machine{Memory: 256, Shift: 3, CPU: "max"}, func(s string) { t.Log(s) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -57,3 +57,10 @@ func ReadFrame(r *bufio.Reader) (Frame, error) {
 	}
 	return f, nil
 }
+
+func (k FrameKind) String() string {
+	if n, ok := frameNames[k]; ok {
+		return n
+	}
+	return fmt.Sprintf("frame %q", byte(k))
+}

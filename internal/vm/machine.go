@@ -56,9 +56,9 @@ func disk(image string) []string {
 	}
 }
 
-// snapshot attaches the snapshot's file; several machines may share it.
+// snapshot attaches the snapshot's file.
 func snapshot(file string) []string {
-	return []string{"-drive", "file=" + escape(file) + ",if=none,id=snap,file.locking=off"}
+	return []string{"-drive", "file=" + escape(file) + ",format=qcow2,if=none,id=snap"}
 }
 
 // escape doubles commas, which separate options in QEMU's arguments.

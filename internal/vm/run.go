@@ -24,15 +24,13 @@ const (
 
 // Spec is one run of a machine.
 type Spec struct {
-	Mode     Mode
-	Base     *Base
-	Snapshot string // the snapshot's file, if not the base's own
-	Tag      string // the snapshot in it, if not the one just after boot
-	Image    string // the world
-	Params   string // the job's parameters, "key=value" lines: see guest/init.c
-	Log      string // QEMU's log of what was not determined; written or read
-	Dir      string // for the console, the serial line and the socket
-	Debug    string // host:port where a debugger connects; the machine then waits for it
+	Mode   Mode
+	Base   *Base
+	Image  string // the world
+	Params string // the job's parameters, "key=value" lines: see guest/init.c
+	Log    string // QEMU's log of what was not determined; written or read
+	Dir    string // for the console, the serial line and the socket
+	Debug  string // host:port where a debugger connects; the machine then waits for it
 }
 
 // Result is what a run left.
@@ -63,31 +61,30 @@ const (
 
 // Instance is a running machine.
 type Instance struct {
-	QMP     *QMP
-	Console string // path of the frames
-	mode    Mode
-	cmd     *exec.Cmd
-	stderr  bytes.Buffer
-	done    chan struct{} // closed when QEMU has ended
+	QMP      *QMP
+	Console  string // path of the frames
+	mode     Mode
+	snapshot string // this machine's own copy
+	cmd      *exec.Cmd
+	stderr   bytes.Buffer
+	done     chan struct{} // closed when QEMU has ended
 }
 
 // Launch starts a machine and connects to its control socket.
 func Launch(ctx context.Context, s Spec) (*Instance, error) {
-	snap, tag := s.Base.Snapshot(), snapshotTag
-	if s.Snapshot != "" {
-		snap = s.Snapshot
+	// QEMU writes to the file even when it only loads a snapshot.
+	snap := filepath.Join(s.Dir, snapshotFile)
+	if err := copySnapshot(snap, s.Base.Snapshot()); err != nil {
+		return nil, err
 	}
-	if s.Tag != "" {
-		tag = s.Tag
-	}
-	m := &Instance{Console: filepath.Join(s.Dir, "console"), mode: s.Mode, done: make(chan struct{})}
+	m := &Instance{Console: filepath.Join(s.Dir, "console"), mode: s.Mode, snapshot: snap, done: make(chan struct{})}
 	sock := filepath.Join(s.Dir, "qmp")
 	os.Remove(sock)
 	args := s.Base.Machine.args(fmt.Sprintf(",rr=%s,rrfile=%s", s.Mode, escape(s.Log)))
 	args = append(args, s.Base.Machine.files(m.Console, filepath.Join(s.Dir, "serial"), sock)...)
 	args = append(args, disk(s.Image)...)
 	args = append(args, snapshot(snap)...)
-	args = append(args, "-loadvm", tag, "-no-shutdown", "-fw_cfg", "name=opt/tapedeck,string="+escape(s.Params))
+	args = append(args, "-loadvm", snapshotTag, "-no-shutdown", "-fw_cfg", "name=opt/tapedeck,string="+escape(s.Params))
 	if s.Debug != "" {
 		args = append(args, "-S", "-gdb", "tcp:"+s.Debug)
 	}
@@ -121,6 +118,24 @@ func (m *Instance) Kill() {
 	if m.QMP != nil {
 		m.QMP.Close()
 	}
+	os.Remove(m.snapshot)
+}
+
+func copySnapshot(dst, src string) error {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(dst)
+	if err != nil {
+		return err
+	}
+	if _, err := out.ReadFrom(in); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
 }
 
 // Quit lets QEMU end by itself, which completes a log that it writes.

@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck-dev/tapedeck/internal/record"
 )
 
 // The files of a recording, as they lie in a bundle's traces/vm.
@@ -28,23 +30,15 @@ const (
 
 // Tape describes a recording: what a replay needs to know beside the files.
 type Tape struct {
-	Version      int    `json:"version"`
-	Base         Base   `json:"base"`
-	Params       string `json:"params"`
-	Path         string `json:"path"` // of the program, in the guest
-	Pid          int    `json:"pid"`  // of the program, in the guest
-	End          End    `json:"end"`
-	Instructions uint64 `json:"instructions"` // executed from the guest's boot to its end
-	LogDigest    string `json:"log_sha256"`
-	WorldDigest  string `json:"world_sha256"`
-}
-
-// End is how the program ended.
-type End struct {
-	Code    int            `json:"code"` // as a shell gives it
-	Signal  syscall.Signal `json:"signal,omitempty"`
-	Timeout bool           `json:"timeout,omitempty"`
-	Cut     bool           `json:"cut,omitempty"` // the recording was ended before the program was
+	Version      int            `json:"version"`
+	Base         Base           `json:"base"`
+	Params       string         `json:"params"`
+	Path         string         `json:"path"` // of the program, in the guest
+	Pid          int            `json:"pid"`  // of the program, in the guest
+	Outcome      record.Outcome `json:"outcome"`
+	Instructions uint64         `json:"instructions"` // executed from the guest's boot to its end
+	LogDigest    string         `json:"log_sha256"`
+	WorldDigest  string         `json:"world_sha256"`
 }
 
 // TapeVersion is the version of vm.json that this package writes and reads.
@@ -79,7 +73,7 @@ func (t *Tape) Write(dir string) error {
 type Told struct {
 	Pid            int
 	Start          uint64 // time stamp counter
-	End            End
+	Outcome        record.Outcome
 	Stdout, Stderr []byte
 	Lookups        string // the kernel's trace of look-ups of paths
 }
@@ -87,7 +81,7 @@ type Told struct {
 // Tell reads the frames of a run. Its error is what kept the program from
 // being started.
 func Tell(frames []Frame) (Told, error) {
-	t := Told{End: End{Cut: true, Code: 130}}
+	t := Told{Outcome: record.Outcome{Cut: true, Code: 130}}
 	for _, f := range frames {
 		switch f.Kind {
 		case FrameStart:
@@ -102,22 +96,22 @@ func Tell(frames []Frame) (Told, error) {
 		case FrameError:
 			return t, fmt.Errorf("the guest could not start the program: %s", f.Data)
 		case FrameExit:
-			t.End = parseEnd(string(f.Data))
+			t.Outcome = parseExit(string(f.Data))
 		}
 	}
 	return t, nil
 }
 
-func parseEnd(s string) End {
+func parseExit(s string) record.Outcome {
 	word, num, _ := strings.Cut(s, " ")
 	n, _ := strconv.Atoi(num)
 	switch word {
 	case "code":
-		return End{Code: n}
+		return record.Outcome{Code: n}
 	case "signal":
-		return End{Code: 128 + n, Signal: syscall.Signal(n)}
+		return record.Outcome{Code: 128 + n, Signal: syscall.Signal(n)}
 	}
-	return End{Code: 124, Timeout: true}
+	return record.Outcome{Code: 124, TimedOut: true}
 }
 
 // frameLine is one line of console.ndjson.

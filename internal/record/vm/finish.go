@@ -18,12 +18,12 @@ func (r *Recorder) finish(rec *record.Recording, spec machine.Spec, res *machine
 		return err
 	}
 	rec.Stdout, rec.Stderr = told.Stdout, told.Stderr
-	rec.Outcome = record.Outcome{Code: told.End.Code, Signal: told.End.Signal, TimedOut: told.End.Timeout}
+	rec.Outcome = told.Outcome
 	for _, path := range r.missed(told.Lookups) {
 		rec.Warnings = append(rec.Warnings, "the program looked for "+path+", which is here but was not in the guest; give it with --include "+path)
 	}
 	tape := machine.Tape{Version: machine.TapeVersion, Base: *r.base, Params: spec.Params, Path: r.program.Path,
-		Pid: told.Pid, End: told.End, Instructions: res.Instructions}
+		Pid: told.Pid, Outcome: told.Outcome, Instructions: res.Instructions}
 	if tape.LogDigest, err = machine.Digest(spec.Log); err != nil {
 		return err
 	}

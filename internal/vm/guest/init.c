@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/io.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/reboot.h>
@@ -27,6 +28,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -474,11 +476,25 @@ static void boot(void)
 	put("/proc/sys/vm/overcommit_memory", "1");
 }
 
+// What boot left in pages that are free again would go into the snapshot;
+// pages of zeros do not.
+static void clear_free_memory(void)
+{
+	struct sysinfo si;
+	if (sysinfo(&si))
+		return;
+	size_t n = ((si.freeram * si.mem_unit) - (24u << 20)) & ~4095ul;
+	void *p = mmap(0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (p != MAP_FAILED)
+		munmap(p, n);
+}
+
 int main(void)
 {
 	boot();
 	send_symbols();
-	put("/proc/sys/vm/drop_caches", "3"); // a smaller snapshot
+	put("/proc/sys/vm/drop_caches", "3");
+	clear_free_memory();
 	frame(F_READY, "", 0);
 	while (fw_cfg("opt/tapedeck", params, sizeof params) < 0)
 		usleep(1000);

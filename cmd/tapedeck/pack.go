@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/tapedeck-dev/tapedeck/bundle"
+	"github.com/tapedeck-dev/tapedeck/internal/exttool"
+	"github.com/tapedeck-dev/tapedeck/internal/record"
+)
+
+// pack writes a recording into a bundle and returns the bundle's size in bytes.
+func pack(ctx context.Context, out string, job record.Job, rec *record.Recording, dev *recorder) (int64, error) {
+	shared, err := dev.shared()
+	if err != nil {
+		return 0, err
+	}
+	w, err := bundle.Create(out)
+	if err != nil {
+		return 0, err
+	}
+	defer w.Abort()
+	defer context.AfterFunc(ctx, w.Abort)()
+	for _, f := range append(rec.Files, shared...) {
+		if err := w.AddFile(f.Path, f.Host, bundle.FileInfo{Media: f.Media, Class: bundle.Class(f.Class)}); err != nil {
+			return 0, err
+		}
+	}
+	m := &bundle.Manifest{
+		CreatedAt: time.Now().UTC().Truncate(time.Second),
+		Origin:    bundle.Origin{Revision: revision(ctx, job.Dir)},
+		Recorders: []bundle.Recorder{rec.Manifest},
+		Env:       map[string]string{},
+		Toolchain: map[string]any{"tapedeck": version(), "go": runtime.Version()},
+	}
+	maps.Copy(m.Toolchain, rec.Toolchain)
+	for _, e := range job.Env {
+		name, value, _ := strings.Cut(e, "=")
+		m.Env[name] = value
+	}
+	if err := w.Commit(m); err != nil {
+		return 0, err
+	}
+	fi, err := os.Stat(out)
+	if err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}
+
+// revision is the commit that is checked out where the program ran, if any.
+func revision(ctx context.Context, dir string) string {
+	git, err := exttool.Find("git", "git")
+	if err != nil {
+		return ""
+	}
+	out, err := exttool.Output(ctx, 5*time.Second, git, "-C", dir, "rev-parse", "HEAD")
+	if err != nil {
+		return ""
+	}
+	return "git:" + strings.TrimSpace(string(out))
+}

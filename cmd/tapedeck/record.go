@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck-dev/tapedeck/internal/record"
+	"github.com/tapedeck-dev/tapedeck/internal/ui"
+)
+
+type recordOptions struct {
+	recorder  string
+	out       string
+	untilFail int
+	jobs      int
+	chaos     bool
+	failOn    string
+	timeout   time.Duration
+	env       []string
+	seed      uint64
+	stdin     string
+	vm        vmOptions
+}
+
+// vmOptions are the flags that only the vm recorder has.
+type vmOptions struct {
+	memory  int
+	include []string
+	rootfs  string
+	thin    bool
+}
+
+func newRecordCommand() *cobra.Command {
+	var o recordOptions
+	c := &cobra.Command{
+		Use:   "record [flags] -- COMMAND [ARG...]",
+		Short: "Record a run of a program into a bundle",
+		Long: `Record runs COMMAND and writes a bundle from which that very run can be
+replayed. With --until-fail it runs it again and again and keeps the first run
+that fails: by its exit code, by a signal, by --timeout, or by --fail-on.
+
+The vm recorder first runs the program once natively, to see which files it
+uses; what that run does to the outside world, it does. Variables that look
+like secrets are held back from the program unless --env names them.`,
+		Example: `  tapedeck record -- ./server --selftest
+  tapedeck record --until-fail 500 -j 2 -o flaky.tar.zst -- ./order_test
+  tapedeck record --timeout 10s --chaos --until-fail 200 -- go test -run TestPool ./pool
+  tapedeck record --fail-on 'DATA RACE' --env API_URL=http://localhost -- ./client
+
+Exit codes:
+  the program's own (128+n for signal n, 124 for --timeout); with --until-fail
+  that of the failing run, or 0 if none failed
+  125  tapedeck itself failed   126  COMMAND can't be run   127  COMMAND not found`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &codeError{exitOwn, errors.New("need a command to record: tapedeck record [flags] -- COMMAND [ARG...]")}
+			}
+			return runRecord(c.Context(), o, args, ui.New(c.OutOrStdout(), c.ErrOrStderr()))
+		},
+	}
+	f := c.Flags()
+	f.SetInterspersed(false)
+	f.StringVar(&o.recorder, "recorder", "auto", "recorder: auto, rr or vm")
+	f.StringVarP(&o.out, "out", "o", "", "bundle to write (default COMMAND-DATE.tar.zst)")
+	f.IntVar(&o.untilFail, "until-fail", 0, "try up to `N` times, keep the first run that fails")
+	f.IntVarP(&o.jobs, "jobs", "j", runtime.NumCPU(), "attempts at the same time, with --until-fail")
+	f.BoolVar(&o.chaos, "chaos", false, "perturb the schedule, so that rare interleavings happen")
+	f.StringVar(&o.failOn, "fail-on", "", "output that matches this `REGEXP` is a failure too")
+	f.DurationVar(&o.timeout, "timeout", 0, "end the program after this long, by its own clock, as a failure")
+	f.StringArrayVar(&o.env, "env", nil, "let variable `NAME` through, or set NAME=VALUE; repeatable")
+	f.Uint64Var(&o.seed, "seed", 0, "seed of the first attempt (default: drawn)")
+	f.StringVar(&o.stdin, "stdin", "", "`FILE` to give the program as standard input")
+	f.IntVar(&o.vm.memory, "memory", 0, "`MIB` of the guest's memory (vm; default: by what a native run uses)")
+	f.StringArrayVar(&o.vm.include, "include", nil, "file or directory that the program needs besides those seen (vm); repeatable")
+	f.StringVar(&o.vm.rootfs, "rootfs", "", "unpacked image `DIR` to run the program in (vm)")
+	f.BoolVar(&o.vm.thin, "thin", false, "leave the boot snapshot out of the bundle and refer to the cache (vm)")
+	return c
+}
+
+func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Term) error {
+	job, err := o.job(args, term)
+	if err != nil {
+		return &codeError{exitOwn, err}
+	}
+	failOn, err := compile(o.failOn)
+	if err != nil {
+		return &codeError{exitOwn, err}
+	}
+	dev, err := chooseRecorder(ctx, o, job, term)
+	if err != nil {
+		return ownCode(err)
+	}
+	defer dev.close()
+	if o.seed == 0 {
+		o.seed = rand.Uint64() >> 12 // a number that is exact in JSON, too
+	}
+	rec, err := attempts(ctx, o, failOn, dev, term)
+	if err != nil {
+		return ownCode(err)
+	}
+	if rec == nil {
+		return nil
+	}
+	defer rec.Close()
+	term.Output(rec.Stdout, rec.Stderr)
+	for _, w := range rec.Warnings {
+		term.Say("warning: " + w)
+	}
+	out := o.out
+	if out == "" {
+		out = fmt.Sprintf("%s-%s.tar.zst", filepath.Base(args[0]), time.Now().UTC().Format("20060102-150405"))
+	}
+	size, err := pack(ctx, out, job, rec, dev)
+	if err != nil {
+		return &codeError{exitOwn, err}
+	}
+	term.Say(fmt.Sprintf("%s: %s, %s, recorded with %s", out, ui.Bytes(size), rec.Outcome, dev.kind))
+	if rec.Outcome.Failed() {
+		term.Say("next: tapedeck replay " + out)
+	}
+	if rec.Outcome.Code != 0 {
+		return &codeError{code: rec.Outcome.Code}
+	}
+	return nil
+}
+
+// job is what the flags and the surroundings say of the program to run.
+func (o recordOptions) job(args []string, term *ui.Term) (record.Job, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return record.Job{}, err
+	}
+	env, held, err := record.Environment(os.Environ(), o.env)
+	if err != nil {
+		return record.Job{}, err
+	}
+	if len(held) > 0 {
+		term.Say("held back, as they look like secrets: " + strings.Join(held, " ") + " (--env NAME lets one through)")
+	}
+	stdin := o.stdin
+	if stdin != "" {
+		if stdin, err = filepath.Abs(stdin); err != nil {
+			return record.Job{}, err
+		}
+	}
+	return record.Job{Args: args, Dir: dir, Env: env, Stdin: stdin, Timeout: o.timeout, Chaos: o.chaos}, nil
+}
+
+func compile(expr string) (*regexp.Regexp, error) {
+	if expr == "" {
+		return nil, nil
+	}
+	re, err := regexp.Compile(expr)
+	if err != nil {
+		return nil, fmt.Errorf("--fail-on: %w", err)
+	}
+	return re, nil
+}
+
+// attempts makes one recording, or as many as it takes until one fails; nil is none.
+func attempts(ctx context.Context, o recordOptions, failOn *regexp.Regexp, dev *recorder, term *ui.Term) (*record.Recording, error) {
+	if o.untilFail <= 0 {
+		rec, err := dev.record(ctx, o.seed)
+		if err == nil {
+			rec.Outcome.Match(failOn, rec.Stdout, rec.Stderr)
+		}
+		return rec, err
+	}
+	rec, tally, err := record.UntilFail(ctx, record.Attempts{Max: o.untilFail, Jobs: o.jobs, Seed: o.seed, FailOn: failOn}, dev.record,
+		func(t record.Tally) {
+			rate := float64(t.Done) / t.Elapsed.Minutes()
+			term.Progress(fmt.Sprintf("attempt %d of %d, %.0f a minute, at most %s left", t.Done, t.Max, rate, t.Left().Round(time.Second)))
+		})
+	term.Progress("")
+	if err != nil {
+		return nil, err
+	}
+	took := tally.Elapsed.Round(100 * time.Millisecond)
+	if rec == nil {
+		term.Say(fmt.Sprintf("none of %d attempts failed, in %s; nothing was kept", tally.Done, took))
+		if !o.chaos {
+			term.Say("hint: --chaos perturbs the schedule, so that rare interleavings happen")
+		}
+		return nil, nil
+	}
+	term.Say(fmt.Sprintf("attempt %d failed: %s (%d of %d failed, %.3g %%, in %s)", tally.Done, rec.Outcome, tally.Failed, tally.Done,
+		100*float64(tally.Failed)/float64(tally.Done), took))
+	rec.Manifest["attempts"], rec.Manifest["failures"] = tally.Done, tally.Failed
+	return rec, nil
+}
+
+// ownCode keeps tapedeck's own failures apart from the program's exit codes.
+func ownCode(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &codeError{exitInterrupted, err}
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return &codeError{exitNotFound, err}
+	case errors.Is(err, fs.ErrPermission):
+		return &codeError{exitNotRunnable, err}
+	}
+	return &codeError{exitOwn, err}
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tapedeck",
+		Short: "Record a failing run, replay it bit for bit, step backwards to its cause",
+		Long: `tapedeck records a program's execution, packs it with everything that a replay
+needs into one bundle, replays it bit for bit, and steps backwards from the
+failure to its cause. Where the CPU's counters are there it records with rr,
+and everywhere else in a small virtual machine.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &codeError{exitUsage, fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
+	})
+	root.AddCommand(newRecordCommand(), newReplayCommand(), newBundleCommand(), newDoctorCommand(), newVersionCommand())
+	return root
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			fmt.Fprintln(c.OutOrStdout(), "tapedeck", version())
+			return nil
+		},
+	}
+}
+
+// version is what the build knows of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown)"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			v = "git:" + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	if v == "" {
+		v = "(devel)"
+	}
+	return v
+}
+
+// cacheDir is where the guest kernel and the boot snapshots are kept.
+func cacheDir() (string, error) {
+	if dir := os.Getenv("TAPEDECK_CACHE"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		// Root on a bare machine has no HOME.
+		return filepath.Join(os.TempDir(), fmt.Sprintf("tapedeck-cache-%d", os.Getuid())), nil
+	}
+	return filepath.Join(dir, "tapedeck"), nil
+}

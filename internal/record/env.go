@@ -1,0 +1,62 @@
+package record
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// secretName matches names of environment variables that tend to hold what
+// must not leave the machine; secretValue the values, whatever their name.
+var (
+	secretName = regexp.MustCompile(`(?i)(token|secret|passw|passphrase|pwd$|credential|api_?key|private|access_?key|_key$|^key$|auth|cookie|session|signature|dsn$|conn(ection)?_?str|jwt|bearer|salt)`)
+
+	secretValue = regexp.MustCompile(`://[^/\s:@]*:[^/\s@]+@` + // a URL with a password
+		`|\b(AKIA|ASIA)[0-9A-Z]{16}\b` + // AWS
+		`|\bgh[pousr]_[0-9A-Za-z]{30,}|\bgithub_pat_|\bglpat-|\bxox[abprs]-|\bsk-[0-9A-Za-z_-]{16,}|\bAIza[0-9A-Za-z_-]{30,}` +
+		`|\beyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]+\.` + // a JWT
+		`|-----BEGIN [A-Z ]*PRIVATE KEY`)
+
+	// harmless names that secretName would catch.
+	plainName = regexp.MustCompile(`^(PWD|OLDPWD|XDG_SESSION_(ID|TYPE|CLASS)|DESKTOP_SESSION|GOAUTH)$`)
+)
+
+// Environment returns what a recorded program gets of env, and the names of
+// what was held back because it looks like a secret. Each of allow is a NAME,
+// which lets that variable through, or a NAME=VALUE, which sets it.
+func Environment(env, allow []string) (kept, held []string, err error) {
+	set := map[string]string{}
+	asked := map[string]bool{}
+	for _, a := range allow {
+		name, value, ok := strings.Cut(a, "=")
+		if name == "" {
+			return nil, nil, fmt.Errorf("--env needs NAME or NAME=VALUE, found %q", a)
+		}
+		asked[name] = true
+		if ok {
+			set[name] = value
+		}
+	}
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		if _, ok := set[name]; ok {
+			continue
+		}
+		if !asked[name] && secret(name, value) {
+			held = append(held, name)
+			continue
+		}
+		kept = append(kept, e)
+	}
+	for name, value := range set {
+		kept = append(kept, name+"="+value)
+	}
+	slices.Sort(kept)
+	slices.Sort(held)
+	return kept, held, nil
+}
+
+func secret(name, value string) bool {
+	return secretName.MatchString(name) && !plainName.MatchString(name) || secretValue.MatchString(value)
+}

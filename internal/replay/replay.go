@@ -1,0 +1,229 @@
+// Package replay runs a recording again and compares it with what was
+// recorded. [Open] unpacks what a replay needs from a bundle; [Tape.Run] runs it.
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tapedeck-dev/tapedeck/bundle"
+	"github.com/tapedeck-dev/tapedeck/internal/vm"
+)
+
+// Tape is a recording taken out of its bundle, ready to run. Every byte of it
+// has been compared with its digest.
+type Tape struct {
+	Manifest *bundle.Manifest
+	Kind     string // of the recorder
+	Dir      string // the recording's files; removed by Close
+	VM       *vm.Tape
+	Base     *vm.Base
+	Warnings []string
+}
+
+// Report is what a replay showed.
+type Report struct {
+	Kind         string        `json:"recorder"`
+	Identical    bool          `json:"identical"`
+	Divergence   *Divergence   `json:"divergence,omitempty"`
+	Instructions uint64        `json:"instructions"`
+	Frames       int           `json:"frames"` // pieces of output and marks that were compared
+	Outcome      string        `json:"outcome"`
+	ExitCode     int           `json:"exit_code"`
+	Stdout       []byte        `json:"-"`
+	Stderr       []byte        `json:"-"`
+	CPU          time.Duration `json:"cpu_ns"`
+	Elapsed      time.Duration `json:"elapsed_ns"`
+}
+
+// Divergence is the first point where a replay differs from its recording.
+type Divergence struct {
+	What string `json:"what"`         // "stdout", "stderr", "exit", "instructions", "stalled"…
+	At   string `json:"at,omitempty"` // position, where there is one
+	Want string `json:"want"`         // as recorded
+	Got  string `json:"got"`
+}
+
+func (d *Divergence) String() string {
+	s := d.What
+	if d.At != "" {
+		s += " at " + d.At
+	}
+	return fmt.Sprintf("%s: recorded %s, replayed %s", s, d.Want, d.Got)
+}
+
+// ErrNothingToReplay says that a bundle has no recording that can be run.
+var ErrNothingToReplay = errors.New("the bundle holds no recording that can be replayed")
+
+// Open takes the first recording that can be run out of the bundle at path.
+// cache is tapedeck's cache directory, where boot snapshots are kept.
+func Open(ctx context.Context, path, cache string) (*Tape, error) {
+	r, err := bundle.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for _, rec := range r.Manifest().Recorders {
+		if rec.Kind() == "vm" {
+			return openVM(ctx, r, cache)
+		}
+	}
+	return nil, ErrNothingToReplay
+}
+
+// Close removes the unpacked files.
+func (t *Tape) Close() error { return os.RemoveAll(t.Dir) }
+
+const vmDir = "traces/vm/"
+
+func openVM(ctx context.Context, r *bundle.Reader, cache string) (t *Tape, err error) {
+	dir, err := os.MkdirTemp("", "tapedeck-replay-")
+	if err != nil {
+		return nil, err
+	}
+	t = &Tape{Manifest: r.Manifest(), Kind: "vm", Dir: dir}
+	defer func() {
+		if err != nil {
+			t.Close()
+		}
+	}()
+	packed := false
+	for _, f := range r.Files() {
+		name, ok := strings.CutPrefix(f.Path, vmDir)
+		switch {
+		case !ok || strings.Contains(name, "/"):
+		case name == vm.SnapshotFile:
+			packed = true
+		default:
+			if err := take(r, f.Path, filepath.Join(dir, name)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if t.VM, err = vm.ReadTape(dir); err != nil {
+		return nil, err
+	}
+	// QEMU checks none of this: with other files it would spin for ever.
+	for name, want := range map[string]string{vm.LogFile: t.VM.LogDigest, vm.WorldFile: t.VM.WorldDigest} {
+		got, err := vm.Digest(filepath.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		if got != want {
+			return nil, &bundle.DamagedError{Path: vmDir + name, Offset: -1, Need: "SHA-256 " + want, Found: got}
+		}
+	}
+	qemu, err := vm.FindQEMU(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if qemu.Digest != t.VM.Base.QEMU.Digest {
+		t.Warnings = append(t.Warnings, fmt.Sprintf("recorded with QEMU %s, replaying with %s: another build may diverge", t.VM.Base.QEMU.Version, qemu.Version))
+	}
+	var snap io.Reader
+	if packed {
+		f, err := r.Open(vmDir + vm.SnapshotFile)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		snap = f
+	}
+	t.Base, err = vm.UnpackBase(cache, t.VM.Base, snap, qemu)
+	return t, err
+}
+
+func take(r *bundle.Reader, name, dst string) error {
+	in, err := r.Open(name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(dst, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}
+
+// Run replays the recording once.
+func (t *Tape) Run(ctx context.Context) (*Report, error) {
+	start := time.Now()
+	f, err := os.Open(filepath.Join(t.Dir, vm.ConsoleFile))
+	if err != nil {
+		return nil, err
+	}
+	want, err := vm.ReadConsoleLines(f)
+	f.Close()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(t.Dir, "run-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	res, err := vm.Run(ctx, t.Spec(dir))
+	rep := &Report{Kind: t.Kind, Elapsed: time.Since(start)}
+	var stall *vm.StallError
+	if errors.As(err, &stall) {
+		rep.Divergence = &Divergence{What: "stalled", At: position(stall.Instructions), Want: "progress", Got: stall.Error()}
+		return rep, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	told, err := vm.Tell(res.Frames)
+	if err != nil {
+		return nil, err
+	}
+	rep.Stdout, rep.Stderr, rep.ExitCode = told.Stdout, told.Stderr, told.Outcome.Code
+	rep.Outcome = told.Outcome.String()
+	rep.Instructions, rep.Frames, rep.CPU = res.Instructions, len(res.Frames), res.CPU
+	rep.Divergence = compare(want, res.Frames)
+	if rep.Divergence == nil && res.Instructions != t.VM.Instructions {
+		rep.Divergence = &Divergence{What: "instructions", Want: fmt.Sprint(t.VM.Instructions), Got: fmt.Sprint(res.Instructions)}
+	}
+	rep.Identical = rep.Divergence == nil
+	return rep, nil
+}
+
+// Spec is the run that replays the recording, with its own files under dir.
+func (t *Tape) Spec(dir string) vm.Spec {
+	return vm.Spec{Mode: vm.Replay, Base: t.Base, Image: filepath.Join(t.Dir, vm.WorldFile), Params: t.VM.Params,
+		Log: filepath.Join(t.Dir, vm.LogFile), Dir: dir}
+}
+
+func position(icount uint64) string { return fmt.Sprintf("vm:icount=%d", icount) }
+
+// compare finds the first frame that differs.
+func compare(want, got []vm.Frame) *Divergence {
+	for i := range max(len(want), len(got)) {
+		switch {
+		case i >= len(got):
+			return &Divergence{What: want[i].Kind.String(), Want: show(want[i]), Got: "nothing more"}
+		case i >= len(want):
+			return &Divergence{What: got[i].Kind.String(), Want: "nothing more", Got: show(got[i])}
+		case !want[i].Equal(got[i]):
+			return &Divergence{What: want[i].Kind.String(), At: fmt.Sprintf("%d ns of the guest's time", want[i].TSC), Want: show(want[i]), Got: show(got[i])}
+		}
+	}
+	return nil
+}
+
+const showBytes = 120
+
+func show(f vm.Frame) string {
+	text := f.Data[:min(len(f.Data), showBytes)]
+	return fmt.Sprintf("%s at %d ns: %q", f.Kind, f.TSC, text)
+}
