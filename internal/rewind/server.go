@@ -266,12 +266,14 @@ func (s *server) command(rest string) (string, error) {
 		if _, err := strconv.ParseUint(arg, 10, 64); err == nil {
 			arg = "vm:icount=" + arg
 		}
-		s.vm.mu.Unlock()
-		err := s.vm.jump(Position(arg))
-		s.vm.mu.Lock()
-		if err != nil {
+		at, err := vmCount(Position(arg))
+		switch {
+		case err != nil:
 			out = err.Error() + "\n"
-		} else {
+		case at < s.vm.line.born || at > s.vm.line.end:
+			out = fmt.Sprintf("the process lives from %s to %s\n", vmPosition(s.vm.line.born), vmPosition(s.vm.line.end))
+		default:
+			s.vm.pending = at
 			out = "continue goes there\n"
 		}
 	default:

@@ -2,6 +2,7 @@ package rewind
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -140,8 +141,29 @@ func (v *VM) serve() {
 	}
 }
 
-// jump makes the next resumption by gdb go to a position.
-func (v *VM) jump(p Position) error {
+// Attach is part of [Target].
+func (v *VM) Attach(context.Context) ([]string, error) {
+	var out []string
+	if v.config.Sysroot != "" {
+		out = append(out, "set sysroot "+v.config.Sysroot, "set solib-search-path "+v.config.Sysroot)
+	}
+	return append(out, "file "+filepath.Join("/", v.config.Sysroot, v.exe), "target remote "+v.listen.Addr().String()), nil
+}
+
+// ToFailure is part of [Target]. The machine is there already.
+func (v *VM) ToFailure(context.Context, *GDB) (Failure, error) { return v.fail, nil }
+
+// Position is part of [Target].
+func (v *VM) Position(ctx context.Context, _ *GDB) (Position, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	at, err := v.line.position(ctx)
+	return vmPosition(at), err
+}
+
+// Goto is part of [Target]. gdb must resume the process for it to learn that
+// it is elsewhere; the server goes where pending says.
+func (v *VM) Goto(ctx context.Context, g *GDB, p Position) error {
 	at, err := vmCount(p)
 	if err != nil {
 		return err
@@ -152,5 +174,31 @@ func (v *VM) jump(p Position) error {
 	v.mu.Lock()
 	v.pending = at
 	v.mu.Unlock()
-	return nil
+	if _, err := g.resume(ctx, "-exec-continue"); err != nil {
+		return err
+	}
+	now, err := v.Position(ctx, g)
+	if err == nil && now != p {
+		err = fmt.Errorf("the machine is at %s instead of %s", now, p)
+	}
+	return err
+}
+
+// changes is part of [changeFinder]. The machine is anywhere afterwards.
+func (v *VM) changes(ctx context.Context, addr, size uint64, n int) ([]change, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	at, err := v.line.position(ctx)
+	if err != nil {
+		return nil, err
+	}
+	writes, err := v.line.lastWrites(ctx, addr, size, at, n)
+	if err != nil || len(writes) == 0 {
+		return nil, errors.Join(err, v.line.seek(ctx, at))
+	}
+	var out []change
+	for _, w := range writes {
+		out = append(out, change{at: vmPosition(w.at - 1), before: v.line.end - w.at, inKernel: w.inKernel})
+	}
+	return out, nil
 }
