@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,8 +19,9 @@ var ErrNotBundle = errors.New("not a replay bundle")
 // [LimitError] have in common: the bundle is there and must not be used.
 var ErrDamaged = errors.New("damaged bundle")
 
-// ErrAborted is what a [Writer] says after [Writer.Abort].
-var ErrAborted = errors.New("writing the bundle was aborted")
+// ErrAborted is what a [Writer] says after [Writer.Abort]. It wraps
+// context.Canceled, since that is mostly why.
+var ErrAborted = fmt.Errorf("writing the bundle was aborted: %w", context.Canceled)
 
 // DamagedError is content that isn't what it has to be.
 type DamagedError struct {

@@ -132,6 +132,9 @@ func extractFile(root *os.Root, name string, src io.Reader) error {
 	}
 	// O_EXCL fails on whatever is there already, a link to nowhere included.
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if errors.Is(err, fs.ErrExist) {
+		return &occupied{name: name, err: err}
+	}
 	if err != nil {
 		return err
 	}
@@ -142,6 +145,20 @@ func extractFile(root *os.Root, name string, src io.Reader) error {
 	}
 	return nil
 }
+
+// occupied is a file that is there already.
+type occupied struct {
+	name string
+	err  error
+}
+
+func (e *occupied) Error() string {
+	return fmt.Sprintf("extract %s: need a new file, found an old one there", e.name)
+}
+
+func (e *occupied) Unwrap() error { return e.err }
+
+func (e *occupied) Hint() string { return "extract into an empty folder" }
 
 // makeParents makes the folder and those above it. os.Root keeps us inside
 // the target; links within it are refused too, since who made them there may

@@ -95,7 +95,7 @@ func (r *frameReader) unpack(i int) ([]byte, error) {
 	f, at := r.t.frames[i], r.t.packed[i]
 	packed := make([]byte, f.packed)
 	if _, err := r.src.ReadAt(packed, at); err != nil {
-		return nil, &DamagedError{Offset: at, Need: fmt.Sprintf("a frame of %d bytes", f.packed), Found: err.Error(), Err: err}
+		return nil, err
 	}
 	data, err := r.dec.DecodeAll(packed, make([]byte, 0, f.size))
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) {

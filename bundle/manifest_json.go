@@ -145,3 +145,14 @@ func writeScalar(b *bytes.Buffer, n *yaml.Node) error {
 	b.Write(out)
 	return err
 }
+
+// MarshalJSON writes the fields under the names that they have in YAML.
+func (f File) MarshalJSON() ([]byte, error) {
+	n, err := f.MarshalYAML()
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = writeJSON(&b, n.(*yaml.Node))
+	return b.Bytes(), err
+}

@@ -165,15 +165,19 @@ func (c *checked) verdict() error {
 
 // entryError says in which file an error of a layer below came up.
 func entryError(name string, at int64, err error) error {
-	var limit *LimitError
-	if errors.As(err, &limit) {
+	e := &DamagedError{Path: name, Offset: at, Need: "the data of the file", Found: err.Error(), Err: err}
+	var inner *DamagedError
+	switch {
+	case errors.As(err, &inner):
+		e.Need, e.Found = inner.Need, inner.Found
+	case errors.Is(err, ErrDamaged):
 		return err
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		e.Found = "its end"
+	default:
+		return fmt.Errorf("%s: %w", name, err) // the disk's fault, not the bundle's
 	}
-	found := err.Error()
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		found = "its end"
-	}
-	return &DamagedError{Path: name, Offset: at, Need: "the data of the file", Found: found, Err: err}
+	return e
 }
 
 // nearest finds a file that the user may have meant: the same last element.

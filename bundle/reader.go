@@ -337,3 +337,6 @@ func (r *Reader) Warnings() []string {
 	}
 	return list
 }
+
+// Size is how large the bundle is, packed.
+func (r *Reader) Size() int64 { return r.size }

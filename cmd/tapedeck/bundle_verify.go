@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck-dev/tapedeck/bundle"
+	"github.com/tapedeck-dev/tapedeck/internal/ui"
+)
+
+type verifyOptions struct {
+	json, all, strict bool
+}
+
+func newBundleVerifyCommand(lim *limitFlags) *cobra.Command {
+	var o verifyOptions
+	c := &cobra.Command{
+		Use:   "verify [flags] BUNDLE",
+		Short: "Compare everything in a bundle with the digests of its manifest",
+		Long: `Verify reads every file and says of each that it is ok, damaged, missing (in the
+manifest, not in the bundle), unlisted (the other way round), or unverified: the
+manifest has no digest for it. A bundle without digests is never ok. Detached is
+a signature of the manifest, which proves itself.`,
+		Example: `  tapedeck bundle verify incident.tar.zst
+  tapedeck bundle verify --strict --json incident.tar.zst
+
+Exit codes:
+  0  no damage   1  error   3  damage; with --strict also: not verified   4  usage
+  10  no such bundle   11  too damaged to be opened   12  newer version`,
+		Args: oneBundle,
+		RunE: func(c *cobra.Command, args []string) error {
+			r, done, err := openBundle(c, lim, args[0])
+			if err != nil {
+				return err
+			}
+			defer done()
+			return runBundleVerify(c.Context(), o, r, c.OutOrStdout())
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&o.json, "json", false, "print the report as JSON")
+	f.BoolVar(&o.all, "all", false, "print a line for every file, not only for those that aren't ok")
+	f.BoolVar(&o.strict, "strict", false, "files without a digest count as damage")
+	return c
+}
+
+func runBundleVerify(ctx context.Context, o verifyOptions, r *bundle.Reader, out io.Writer) error {
+	rep, err := r.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		err = printJSON(out, rep)
+	} else {
+		err = printReport(out, rep, o.all)
+	}
+	if err == nil && (rep.Status == bundle.Damaged || o.strict && rep.Status != bundle.OK) {
+		err = &codeError{code: exitFindings}
+	}
+	return err
+}
+
+func printReport(out io.Writer, rep *bundle.Report, all bool) error {
+	for _, p := range rep.Problems {
+		fmt.Fprintln(out, p)
+	}
+	err := table(out, func(row func(...any)) {
+		for _, f := range rep.Files {
+			if all || f.Status != bundle.OK && f.Status != bundle.Unverified {
+				row(f.Status, f.Path, f.Detail)
+			}
+		}
+	})
+	fmt.Fprintf(out, "%s: %d files, %s", rep.Status, len(rep.Files), ui.Bytes(rep.Bytes))
+	for _, s := range []bundle.Status{bundle.OK, bundle.Damaged, bundle.Missing, bundle.Unlisted, bundle.Unverified, bundle.Detached} {
+		if n := rep.Totals[s]; n > 0 {
+			fmt.Fprintf(out, "; %d %s", n, s)
+		}
+	}
+	fmt.Fprintln(out)
+	return err
+}
