@@ -29,33 +29,17 @@ type Tape struct {
 
 // Report is what a replay showed.
 type Report struct {
-	Kind         string        `json:"recorder"`
-	Identical    bool          `json:"identical"`
-	Divergence   *Divergence   `json:"divergence,omitempty"`
-	Instructions uint64        `json:"instructions"`
-	Frames       int           `json:"frames"` // pieces of output and marks that were compared
-	Outcome      string        `json:"outcome"`
-	ExitCode     int           `json:"exit_code"`
-	Stdout       []byte        `json:"-"`
-	Stderr       []byte        `json:"-"`
-	CPU          time.Duration `json:"cpu_ns"`
-	Elapsed      time.Duration `json:"elapsed_ns"`
-}
-
-// Divergence is the first point where a replay differs from its recording.
-type Divergence struct {
-	What string `json:"what"`         // "stdout", "stderr", "exit", "instructions", "stalled"…
-	At   string `json:"at,omitempty"` // position, where there is one
-	Want string `json:"want"`         // as recorded
-	Got  string `json:"got"`
-}
-
-func (d *Divergence) String() string {
-	s := d.What
-	if d.At != "" {
-		s += " at " + d.At
-	}
-	return fmt.Sprintf("%s: recorded %s, replayed %s", s, d.Want, d.Got)
+	Kind         string         `json:"recorder"`
+	Identical    bool           `json:"identical"`
+	Divergence   *vm.Divergence `json:"divergence,omitempty"`
+	Instructions uint64         `json:"instructions"`
+	Frames       int            `json:"frames"` // pieces of output and marks that were compared
+	Outcome      string         `json:"outcome"`
+	ExitCode     int            `json:"exit_code"`
+	Stdout       []byte         `json:"-"`
+	Stderr       []byte         `json:"-"`
+	CPU          time.Duration  `json:"cpu_ns"`
+	Elapsed      time.Duration  `json:"elapsed_ns"`
 }
 
 // ErrNothingToReplay says that a bundle has no recording that can be run.
@@ -159,12 +143,7 @@ func take(r *bundle.Reader, name, dst string) error {
 // Run replays the recording once.
 func (t *Tape) Run(ctx context.Context) (*Report, error) {
 	start := time.Now()
-	f, err := os.Open(filepath.Join(t.Dir, vm.ConsoleFile))
-	if err != nil {
-		return nil, err
-	}
-	want, err := vm.ReadConsoleLines(f)
-	f.Close()
+	want, err := vm.LoadConsole(filepath.Join(t.Dir, vm.ConsoleFile))
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +156,7 @@ func (t *Tape) Run(ctx context.Context) (*Report, error) {
 	rep := &Report{Kind: t.Kind, Elapsed: time.Since(start)}
 	var stall *vm.StallError
 	if errors.As(err, &stall) {
-		rep.Divergence = &Divergence{What: "stalled", At: position(stall.Instructions), Want: "progress", Got: stall.Error()}
+		rep.Divergence = &vm.Divergence{What: "stalled", At: position(stall.Instructions), Want: "progress", Got: stall.Error()}
 		return rep, nil
 	}
 	if err != nil {
@@ -190,9 +169,12 @@ func (t *Tape) Run(ctx context.Context) (*Report, error) {
 	rep.Stdout, rep.Stderr, rep.ExitCode = told.Stdout, told.Stderr, told.Outcome.Code
 	rep.Outcome = told.Outcome.String()
 	rep.Instructions, rep.Frames, rep.CPU = res.Instructions, len(res.Frames), res.CPU
-	rep.Divergence = compare(want, res.Frames)
-	if rep.Divergence == nil && res.Instructions != t.VM.Instructions {
-		rep.Divergence = &Divergence{What: "instructions", Want: fmt.Sprint(t.VM.Instructions), Got: fmt.Sprint(res.Instructions)}
+	rep.Divergence = vm.Compare(want, res.Frames)
+	if n := t.VM.Instructions; rep.Divergence == nil && n.Total != 0 {
+		if got := res.Instructions; got < n.Shutdown || got > n.Total {
+			rep.Divergence = &vm.Divergence{What: "instructions", Want: fmt.Sprint(n.Shutdown), Got: fmt.Sprint(got)}
+		}
+		rep.Instructions = n.Shutdown
 	}
 	rep.Identical = rep.Divergence == nil
 	return rep, nil
@@ -205,25 +187,3 @@ func (t *Tape) Spec(dir string) vm.Spec {
 }
 
 func position(icount uint64) string { return fmt.Sprintf("vm:icount=%d", icount) }
-
-// compare finds the first frame that differs.
-func compare(want, got []vm.Frame) *Divergence {
-	for i := range max(len(want), len(got)) {
-		switch {
-		case i >= len(got):
-			return &Divergence{What: want[i].Kind.String(), Want: show(want[i]), Got: "nothing more"}
-		case i >= len(want):
-			return &Divergence{What: got[i].Kind.String(), Want: "nothing more", Got: show(got[i])}
-		case !want[i].Equal(got[i]):
-			return &Divergence{What: want[i].Kind.String(), At: fmt.Sprintf("%d ns of the guest's time", want[i].TSC), Want: show(want[i]), Got: show(got[i])}
-		}
-	}
-	return nil
-}
-
-const showBytes = 120
-
-func show(f vm.Frame) string {
-	text := f.Data[:min(len(f.Data), showBytes)]
-	return fmt.Sprintf("%s at %d ns: %q", f.Kind, f.TSC, text)
-}

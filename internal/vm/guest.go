@@ -9,3 +9,7 @@ import (
 //
 //go:embed guest/init.elf
 var guestInit []byte
+
+// TrialProgram is a small static program that prints "recorded" and exits: what
+// a check of the machine records.
+func TrialProgram() []byte { return guestInit }

@@ -2,7 +2,6 @@ package vm
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -36,7 +35,7 @@ type Tape struct {
 	Path         string         `json:"path"` // of the program, in the guest
 	Pid          int            `json:"pid"`  // of the program, in the guest
 	Outcome      record.Outcome `json:"outcome"`
-	Instructions uint64         `json:"instructions"` // executed from the guest's boot to its end
+	Instructions Count          `json:"instructions"` // since the guest booted; zero if unknown
 	LogDigest    string         `json:"log_sha256"`
 	WorldDigest  string         `json:"world_sha256"`
 }
@@ -143,8 +142,17 @@ func WriteConsole(w io.Writer, frames []Frame) error {
 	return nil
 }
 
-// ReadConsoleLines reads what WriteConsole wrote.
-func ReadConsoleLines(r io.Reader) ([]Frame, error) {
+// LoadConsole reads a file that WriteConsole wrote.
+func LoadConsole(name string) ([]Frame, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return parseConsole(f)
+}
+
+func parseConsole(r io.Reader) ([]Frame, error) {
 	kinds := map[string]FrameKind{}
 	for k, n := range frameNames {
 		kinds[n] = k
@@ -257,8 +265,3 @@ func UnpackBase(cache string, want Base, packed io.Reader, q QEMU) (*Base, error
 
 // Digest is the SHA-256 of a file, in hex.
 func Digest(name string) (string, error) { return fileDigest(name) }
-
-// Equal compares two frames of a recording and its replay.
-func (f Frame) Equal(g Frame) bool {
-	return f.Kind == g.Kind && f.TSC == g.TSC && bytes.Equal(f.Data, g.Data)
-}

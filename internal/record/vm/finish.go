@@ -1,6 +1,8 @@
 package vm
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -22,8 +24,14 @@ func (r *Recorder) finish(rec *record.Recording, spec machine.Spec, res *machine
 	for _, path := range r.missed(told.Lookups) {
 		rec.Warnings = append(rec.Warnings, "the program looked for "+path+", which is here but was not in the guest; give it with --include "+path)
 	}
+	executed, err := machine.CountLog(spec.Log)
+	if errors.Is(err, machine.ErrLogVersion) {
+		rec.Warnings = append(rec.Warnings, err.Error()+"; replays compare output and the guest's clock, but no count of instructions")
+	} else if err != nil {
+		return err
+	}
 	tape := machine.Tape{Version: machine.TapeVersion, Base: *r.base, Params: spec.Params, Path: r.program.Path,
-		Pid: told.Pid, Outcome: told.Outcome, Instructions: res.Instructions}
+		Pid: told.Pid, Outcome: told.Outcome, Instructions: executed}
 	if tape.LogDigest, err = machine.Digest(spec.Log); err != nil {
 		return err
 	}
@@ -46,7 +54,7 @@ func (r *Recorder) finish(rec *record.Recording, spec machine.Spec, res *machine
 	}
 	rec.Manifest = map[string]any{
 		"kind": "vm", "vm_dir": "traces/vm", "kernel": r.base.Kernel, "qemu_version": r.base.QEMU.Version,
-		"command": r.job.Args, "cwd": r.job.Dir, "memory_mib": r.base.Machine.Memory, "instructions": res.Instructions,
+		"command": r.job.Args, "cwd": r.job.Dir, "memory_mib": r.base.Machine.Memory, "instructions": executed.Shutdown,
 		"seed": seed, "chaos": r.job.Chaos, "outcome": rec.Outcome.String(), "exit_code": rec.Outcome.Code,
 	}
 	rec.Toolchain = map[string]any{"qemu": r.base.QEMU.Version, "qemu_sha256": r.base.QEMU.Digest, "guest_kernel": r.base.Package}
@@ -107,4 +115,30 @@ func (r *Recorder) missed(trace string) []string {
 		}
 	}
 	return paths
+}
+
+// Check replays a recording in place and tells how the replay differs, "" if
+// it does not.
+func (r *Recorder) Check(ctx context.Context, rec *record.Recording) (string, error) {
+	dir := filepath.Join(rec.Dir, "check")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	tape, err := machine.ReadTape(rec.Dir)
+	if err != nil {
+		return "", err
+	}
+	want, err := machine.LoadConsole(filepath.Join(rec.Dir, machine.ConsoleFile))
+	if err != nil {
+		return "", err
+	}
+	res, err := machine.Run(ctx, machine.Spec{Mode: machine.Replay, Base: r.base, Image: r.world.Image, Params: tape.Params,
+		Log: filepath.Join(rec.Dir, machine.LogFile), Dir: dir})
+	if err != nil {
+		return "", err
+	}
+	if d := machine.Compare(want, res.Frames); d != nil {
+		return d.String(), nil
+	}
+	return "", nil
 }

@@ -28,6 +28,7 @@ type Options struct {
 	Cache   string       // directory for the kernel and the snapshots
 	Memory  int          // MiB of the guest; 0 chooses by what a native run used
 	Include []string     // files and directories that the program needs besides those seen
+	Static  bool         // the program needs no file but what Include names: it is not run natively first
 	Rootfs  string       // an unpacked image to take all files from, instead of watching
 	Say     func(string) // told what takes long
 }
@@ -50,7 +51,8 @@ type Recorder struct {
 
 const (
 	watchLimit = 2 * time.Minute // of the native run; a server never ends by itself
-	maxListed  = 64 << 20        // bytes taken from directories that the program only listed
+	maxListed  = 16 << 20        // bytes taken from directories that the program only listed
+	maxOne     = 1 << 20         // bytes of one such file
 )
 
 // memory sizes of the guest, in MiB. Each has a snapshot of its own, so there are few.
@@ -78,12 +80,15 @@ func (r *Recorder) prepare(ctx context.Context) error {
 	p := machine.Program{Args: r.job.Args, Env: r.job.Env, Dir: r.job.Dir, Stdin: r.job.Stdin}
 	var paths []string
 	memory := r.opt.Memory
-	if r.opt.Rootfs != "" {
+	switch {
+	case r.opt.Static:
+		p.Path = r.job.Args[0]
+	case r.opt.Rootfs != "":
 		p.Path = r.job.Args[0]
 		if !filepath.IsAbs(p.Path) {
 			return fmt.Errorf("with a root file system the command must be an absolute path in it, found %q", p.Path)
 		}
-	} else {
+	default:
 		path, err := lookPath(r.job.Args[0], r.job.Dir)
 		if err != nil {
 			return err
@@ -97,6 +102,9 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		if memory == 0 {
 			memory = guestMemory(seen.MaxRSS)
 		}
+	}
+	if memory == 0 && r.opt.Static {
+		memory = memories[0]
 	}
 	if memory == 0 {
 		memory = memories[1]
@@ -159,7 +167,7 @@ func listed(dirs []string) []string {
 			continue
 		}
 		for _, e := range entries {
-			if fi, err := e.Info(); err == nil && bytes+fi.Size() <= maxListed {
+			if fi, err := e.Info(); err == nil && fi.Size() <= maxOne && bytes+fi.Size() <= maxListed {
 				bytes += fi.Size()
 				paths = append(paths, filepath.Join(d, e.Name()))
 			}

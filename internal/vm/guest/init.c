@@ -491,6 +491,10 @@ static void clear_free_memory(void)
 
 int main(void)
 {
+	if (getpid() != 1) { // it is the smallest program to try a recording with
+		puts("recorded");
+		return 0;
+	}
 	boot();
 	send_symbols();
 	put("/proc/sys/vm/drop_caches", "3");
