@@ -3,7 +3,6 @@ package bundle
 import (
 	"bufio"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -102,10 +101,7 @@ func (w *Writer) assemble(tmp *os.File, entry []byte) error {
 	var frames []frame
 	put := func(data []byte) error {
 		packed := w.press.frame(data)
-		frames = append(frames, frame{
-			packed: uint32(len(packed)), size: uint32(len(data)),
-			sum: binary.LittleEndian.Uint32(packed[len(packed)-4:]),
-		})
+		frames = append(frames, frame{packed: uint32(len(packed)), size: uint32(len(data)), sum: sumOf(packed)})
 		_, err := out.Write(packed)
 		return err
 	}

@@ -98,6 +98,10 @@ func (r Recorder) String(field string) string {
 	return s
 }
 
+// UnmarshalYAML goes by the plain type: the YAML library gives maps within a
+// map the type of the outer one, and they are no recorders.
+func (r *Recorder) UnmarshalYAML(n *yaml.Node) error { return n.Decode((*map[string]any)(r)) }
+
 // MarshalYAML puts the kind first and the other fields in the order of their
 // names.
 func (r Recorder) MarshalYAML() (any, error) {
@@ -126,6 +130,21 @@ type Inputs struct {
 	NetworkCassette string         `yaml:"network_cassette,omitempty"`
 	DBCassette      string         `yaml:"db_cassette,omitempty"`
 	Extra           map[string]any `yaml:",inline"`
+}
+
+// UnmarshalYAML refuses a seed that isn't an integer of 64 bits; the YAML
+// library would round it.
+func (in *Inputs) UnmarshalYAML(n *yaml.Node) error {
+	type plain Inputs // without this method
+	if err := n.Decode((*plain)(in)); err != nil {
+		return err
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if v := n.Content[i+1]; n.Content[i].Value == "random_seed" && v.ShortTag() != "!!int" {
+			return &ManifestError{Field: "inputs.random_seed", Line: v.Line, Need: "an integer from 0 to 2^64-1", Found: describe(v)}
+		}
+	}
+	return nil
 }
 
 // Privacy is what was done about personal data before anything reached a disk.

@@ -73,7 +73,7 @@ func (p *press) compress(b []byte) *spooled {
 		out := p.frame(b)
 		p.release(b)
 		s.packed = uint32(len(out))
-		s.sum = binary.LittleEndian.Uint32(out[len(out)-4:]) // the frame ends with its checksum
+		s.sum = sumOf(out)
 		p.mu.Lock()
 		s.at = p.end
 		p.end += int64(len(out))
@@ -91,6 +91,9 @@ func (p *press) compress(b []byte) *spooled {
 
 // frame compresses one piece, on the caller's time.
 func (p *press) frame(b []byte) []byte { return p.enc.EncodeAll(b, make([]byte, 0, len(b)/2+64)) }
+
+// sumOf is the checksum that a frame of ours ends with.
+func sumOf(packed []byte) uint32 { return binary.LittleEndian.Uint32(packed[len(packed)-4:]) }
 
 func (p *press) fail(err error) {
 	p.mu.Lock()
