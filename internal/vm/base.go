@@ -27,6 +27,7 @@ type Base struct {
 	Kernel  string            `json:"kernel"`  // release
 	Package string            `json:"package"` // where the kernel came from
 	Symbols map[string]uint64 `json:"symbols"` // addresses of the kernel symbols that a debugger needs
+	Offsets map[string]int    `json:"offsets"` // of members of the kernel's types, as STRUCT.MEMBER
 	Digest  string            `json:"sha256"`  // of the snapshot's file
 	Size    int64             `json:"size"`
 }
@@ -88,6 +89,9 @@ func EnsureBase(ctx context.Context, cache string, m Machine, say func(string)) 
 	}
 	defer os.RemoveAll(tmp)
 	b := &Base{Dir: tmp, Machine: m, QEMU: qemu, Kernel: kernel.Release, Package: kernel.Package}
+	if b.Offsets, err = memberOffsets(kernel.vmlinux()); err != nil {
+		return nil, fmt.Errorf("guest kernel: %w", err)
+	}
 	if err := b.boot(ctx, kernel); err != nil {
 		return nil, fmt.Errorf("boot the guest: %w", err)
 	}

@@ -86,7 +86,7 @@ func Launch(ctx context.Context, s Spec) (*Instance, error) {
 	args = append(args, snapshot(snap)...)
 	args = append(args, "-loadvm", snapshotTag, "-no-shutdown", "-fw_cfg", "name=opt/tapedeck,string="+escape(s.Params))
 	if s.Debug != "" {
-		args = append(args, "-S", "-gdb", "tcp:"+s.Debug)
+		args = append(args, "-S", "-gdb", "unix:"+escape(s.Debug)+",server=on,wait=off")
 	}
 	m.cmd = exec.Command(s.Base.QEMU.Path, args...)
 	m.cmd.Stderr = &m.stderr

@@ -147,9 +147,8 @@ static void send_lookups(void)
 // the running thread and the end of a process through these.
 static void send_symbols(void)
 {
-	static const char *names[] = { "init_task", "current_task", "__per_cpu_offset", "do_group_exit", "do_exit",
-		"get_signal", "__switch_to_asm", "entry_SYSCALL_64", "finish_task_switch", "pcpu_hot", "do_coredump",
-		"finish_task_switch.isra.0", "__x64_sys_exit_group", "complete_signal", "begin_new_exec", "wake_up_new_task" };
+	static const char *names[] = { "__per_cpu_offset", "current_task", "do_coredump", "do_exit", "do_group_exit",
+		"init_task", "start_thread" };
 	FILE *f = fopen("/proc/kallsyms", "r");
 	char line[512], name[256], text[2048];
 	unsigned long a;

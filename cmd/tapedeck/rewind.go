@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tapedeck-dev/tapedeck/internal/replay"
+	"github.com/tapedeck-dev/tapedeck/internal/rewind"
+	"github.com/tapedeck-dev/tapedeck/internal/ui"
+	"github.com/tapedeck-dev/tapedeck/internal/vm"
+)
+
+type rewindOptions struct {
+	lastWrite string
+	writes    string
+	n         int
+	stack     bool
+	threads   bool
+	print     []string
+	at        string
+	frame     int
+	pid       int
+	gdb       bool
+	json      bool
+}
+
+func newRewindCommand() *cobra.Command {
+	var o rewindOptions
+	c := &cobra.Command{
+		Use:   "rewind [flags] BUNDLE",
+		Short: "Step backwards from the failure to its cause",
+		Long: `Rewind goes to the failure of a recording, and from there backwards: to the
+store that gave a variable its value, to the ones before it, to any position.
+Without a flag it prints how the program ended and the stack of the thread that
+ended it. EXPR is an expression of the program's language, as gdb reads it; it
+is looked up in the innermost frame that knows its names.`,
+		Example: `  tapedeck rewind bug.tar.zst
+  tapedeck rewind --last-write 'sessions[3].state' bug.tar.zst
+  tapedeck rewind --writes counter -n 5 bug.tar.zst
+  tapedeck rewind --at vm:icount=1309261828 --threads bug.tar.zst
+  tapedeck rewind --gdb bug.tar.zst
+
+Exit codes:
+  0  ok   3  nothing wrote to EXPR   10  no such bundle   11  damaged
+  14  a tool is missing`,
+		Args: oneBundle,
+		RunE: func(c *cobra.Command, args []string) error {
+			return runRewind(c.Context(), o, args[0], ui.New(c.OutOrStdout(), c.ErrOrStderr()))
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.lastWrite, "last-write", "", "who last changed `EXPR`")
+	f.StringVar(&o.writes, "writes", "", "the last stores that changed `EXPR`, newest first: see -n")
+	f.IntVarP(&o.n, "count", "n", 5, "how many stores --writes looks for")
+	f.BoolVar(&o.stack, "stack", false, "the stack of the thread that ended the program")
+	f.BoolVar(&o.threads, "threads", false, "the stacks of all threads")
+	f.StringArrayVar(&o.print, "print", nil, "value of `EXPR`; repeatable")
+	f.StringVar(&o.at, "at", "", "go to this `POSITION` first, as other answers name it")
+	f.IntVar(&o.frame, "frame", rewind.AnyFrame, "evaluate expressions in this frame of the stack")
+	f.IntVar(&o.pid, "pid", 0, "look at this process of the recording instead of the program itself")
+	f.BoolVar(&o.gdb, "gdb", false, "an interactive gdb, at the position and with symbols")
+	f.BoolVar(&o.json, "json", false, "print the answers as JSON")
+	return c
+}
+
+// answers is what rewind prints, in this order.
+type answers struct {
+	Failure  rewind.Failure  `json:"failure"`
+	Position rewind.Position `json:"position"`
+	Values   []rewind.Value  `json:"values,omitempty"`
+	Stack    *rewind.Stack   `json:"stack,omitempty"`
+	Threads  []rewind.Stack  `json:"threads,omitempty"`
+	Writes   []rewind.Write  `json:"writes,omitempty"`
+}
+
+func runRewind(ctx context.Context, o rewindOptions, path string, term *ui.Term) error {
+	if o.lastWrite != "" && o.writes != "" {
+		return usageError("--last-write and --writes exclude each other")
+	}
+	s, done, err := openRewind(ctx, path, o.pid)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if o.at != "" {
+		if err := s.Goto(ctx, rewind.Position(o.at)); err != nil {
+			return err
+		}
+	}
+	if o.gdb {
+		return s.Interactive(ctx)
+	}
+	a, err := ask(ctx, s, o)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		enc := json.NewEncoder(term.Out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(a)
+	}
+	printAnswers(term.Out, a)
+	return nil
+}
+
+// openRewind replays a bundle's recording under a debugger, up to the failure.
+func openRewind(ctx context.Context, path string, pid int) (*rewind.Session, func(), error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	tape, err := replay.Open(ctx, path, cache)
+	if err != nil {
+		return nil, nil, err
+	}
+	var undo []func()
+	done := func() {
+		for i := len(undo) - 1; i >= 0; i-- {
+			undo[i]()
+		}
+	}
+	undo = append(undo, func() { tape.Close() })
+	s, err := rewindVM(ctx, tape, pid, &undo)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	undo = append(undo, func() { s.Close() })
+	return s, done, nil
+}
+
+func rewindVM(ctx context.Context, tape *replay.Tape, pid int, undo *[]func()) (*rewind.Session, error) {
+	files := filepath.Join(tape.Dir, "files")
+	if err := vm.ExtractWorld(ctx, filepath.Join(tape.Dir, vm.WorldFile), files); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(tape.Dir, "rewind")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	spec := tape.Spec(dir)
+	spec.Debug = filepath.Join(dir, "stub")
+	m, err := vm.Launch(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	*undo = append(*undo, m.Kill)
+	if pid == 0 {
+		pid = tape.VM.Pid
+	}
+	target, err := rewind.OpenVM(ctx, rewind.VMConfig{
+		Stub: "unix:" + spec.Debug, PID: pid, Sysroot: filepath.Join(files, "root"),
+		Guest: rewind.Guest{Symbols: tape.Base.Symbols, Offsets: tape.Base.Offsets},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rewind.Open(ctx, target, rewind.Options{})
+}
+
+// ask collects what the flags ask for; searches come last, since they move.
+func ask(ctx context.Context, s *rewind.Session, o rewindOptions) (*answers, error) {
+	a := &answers{Failure: s.Failure()}
+	var err error
+	if a.Position, err = s.Position(ctx); err != nil {
+		return nil, err
+	}
+	for _, e := range o.print {
+		v, err := s.Print(ctx, e, o.frame)
+		if err != nil {
+			return nil, err
+		}
+		a.Values = append(a.Values, v)
+	}
+	search := o.lastWrite + o.writes
+	if o.stack || search == "" && len(o.print) == 0 && !o.threads {
+		st, err := s.Stack(ctx)
+		if err != nil {
+			return nil, err
+		}
+		a.Stack = &st
+	}
+	if o.threads {
+		if a.Threads, err = s.Threads(ctx); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case o.lastWrite != "":
+		w, err := s.LastWrite(ctx, o.lastWrite, o.frame)
+		if err != nil {
+			return nil, err
+		}
+		a.Writes = []rewind.Write{w}
+	case o.writes != "":
+		a.Writes, err = s.Writes(ctx, o.writes, o.frame, o.n)
+	}
+	return a, err
+}
+
+func printAnswers(w io.Writer, a *answers) {
+	fmt.Fprintf(w, "%s ended with %s, at %s", a.Failure.Name, a.Failure.Ending, a.Failure.Position)
+	if a.Position != a.Failure.Position {
+		fmt.Fprintf(w, "; now at %s", a.Position)
+	}
+	fmt.Fprintln(w)
+	for _, v := range a.Values {
+		fmt.Fprintf(w, "%s = %s\n", v.Expr, v.Value)
+	}
+	if a.Stack != nil {
+		printStack(w, *a.Stack)
+	}
+	for _, s := range a.Threads {
+		printStack(w, s)
+	}
+	for _, wr := range a.Writes {
+		printWrite(w, wr)
+	}
+}
+
+func printStack(w io.Writer, s rewind.Stack) {
+	fmt.Fprintf(w, "\nthread %s\n", thread(s.Thread))
+	for _, f := range s.Frames {
+		fmt.Fprintln(w, "  "+frame(f))
+	}
+}
+
+func printWrite(w io.Writer, wr rewind.Write) {
+	fmt.Fprintf(w, "\n%s: %s -> %s\n", wr.Expr, wr.Old, wr.New)
+	by := fmt.Sprintf("%s (%s:%d)", wr.Function, filepath.Base(wr.File), wr.Line)
+	if wr.Kernel {
+		by = "a system call of " + by
+	}
+	fmt.Fprintf(w, "  by %s, thread %s\n", by, thread(wr.Thread))
+	fmt.Fprintf(w, "  at %s, %d instructions before the failure\n", wr.Position, wr.Before)
+	for _, f := range wr.Frames {
+		fmt.Fprintln(w, "    "+frame(f))
+	}
+}
+
+func thread(t rewind.Thread) string {
+	s := fmt.Sprint(t.ID)
+	if t.Name != "" {
+		s += " " + t.Name
+	}
+	if t.Goroutine != 0 {
+		s += fmt.Sprintf(" (goroutine %d)", t.Goroutine)
+	}
+	return s
+}
+
+func frame(f rewind.Frame) string {
+	var args []string
+	for _, a := range f.Args {
+		args = append(args, a.Name+"="+a.Value)
+	}
+	where := f.Object
+	if f.File != "" {
+		where = fmt.Sprintf("%s:%d", f.File, f.Line)
+	}
+	name := f.Function
+	if name == "" {
+		name = f.Address
+	}
+	return fmt.Sprintf("#%d %s(%s) %s", f.Level, name, strings.Join(args, ", "), where)
+}
