@@ -22,7 +22,7 @@ import (
 type Options struct {
 	Info   Info            // what Probe found; if it is empty, Record probes first
 	Parent string          // the recording's own directory is made under it; "" is the temporary directory
-	Stdout io.Writer       // also gets what the program writes, as it writes it; may be nil
+	Stdout io.Writer       // also gets what the program writes, as it writes it; the Recording keeps the last MiB; may be nil
 	Stderr io.Writer       // the same
 	Stop   <-chan struct{} // closing it ends the program and keeps the recording; may be nil
 	// Keep is asked when the program has ended. If it says no, the trace is
@@ -67,7 +67,8 @@ const packLimit = 10 * time.Minute
 // Record runs the job under rr. That the program fails is no error, it is the
 // Outcome. When the job's time is up or o.Stop is closed, the trace ends there
 // and can be replayed; when ctx ends, it is thrown away. Calls may run side by
-// side.
+// side. Job.Seed has no effect: rr's chaos mode takes no seed, so every attempt
+// is another schedule.
 func Record(ctx context.Context, job record.Job, o Options) (rec *record.Recording, err error) {
 	if len(job.Args) == 0 {
 		return nil, errors.New("no program to record")
