@@ -2,7 +2,6 @@ package rr
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -141,5 +140,3 @@ func open(ctx context.Context, dir string, info Info, software bool) (Info, stri
 	}
 	return info, dir, nil
 }
-
-var errNoLine = errors.New("rr did not say where its debug server listens")

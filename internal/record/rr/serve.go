@@ -3,6 +3,7 @@ package rr
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -101,6 +102,8 @@ func Serve(ctx context.Context, dir string, o ServeOptions) (*Server, error) {
 		return nil, &exttool.Missing{Need: "an rr that serves the trace", Found: fmt.Sprintf("rr %s, not listening after %v", info.Version, limit), Fix: "allow it more time, or start at an earlier event", Err: ErrStuck}
 	}
 }
+
+var errNoLine = errors.New("rr did not say where its debug server listens")
 
 const serverGrace = 5 * time.Second
 
