@@ -181,7 +181,7 @@ func (g *GDB) run(ctx context.Context, command string, resumes bool) (answer, er
 				return a, g.gone()
 			}
 			switch {
-			case r.kind == '~':
+			case r.kind == '~' || r.kind == '@':
 				if text.Len() < maxLine {
 					text.WriteString(r.text)
 				}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -117,7 +116,7 @@ func stopAt(p point) string {
 // runForward goes on to the next stop of gdb's that belongs to the process.
 func (s *server) runForward(ctx context.Context) (string, error) {
 	line := s.vm.line
-	w := &watcher{timeline: line, points: slices.Clone(s.points)}
+	w, _ := line.watch(s.points)
 	if err := w.begin(ctx); err != nil {
 		return "", err
 	}
@@ -174,15 +173,16 @@ func (s *server) runBack(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if len(s.points) > 0 {
-		w := &watcher{timeline: line, points: slices.Clone(s.points)}
-		hits, err := line.lastHits(ctx, line.born, at, 1, w.points, w.begin, func(ctx context.Context, p point) (write, bool, error) {
+		w, what := line.watch(s.points)
+		what.accept = func(ctx context.Context, p point) (write, bool, error) {
 			hit, good, err := w.accept(ctx, p)
 			if err == nil && good && p.kind == 1 {
 				now, err := line.position(ctx)
 				return hit, now < at, err
 			}
 			return hit, good, err
-		})
+		}
+		hits, err := line.lastHits(ctx, line.born, at, 1, what)
 		if err != nil {
 			return "", err
 		}
@@ -199,8 +199,11 @@ func (s *server) runBack(ctx context.Context) (string, error) {
 
 // inUser finds the thread on the CPU and in user mode.
 func (t *timeline) inUser(ctx context.Context, tid int) (bool, error) {
-	now, ours, err := t.ours(ctx)
-	return ours && now.pid == tid && !now.inKernel, err
+	if ours, err := t.ours(ctx); err != nil || !ours {
+		return false, err
+	}
+	now, err := t.current(ctx)
+	return now.pid == tid && !now.inKernel, err
 }
 
 // stepForward executes one user instruction of the moving thread. What happens
@@ -317,15 +320,20 @@ func (s *server) stepBack(ctx context.Context) (string, error) {
 		if before.inSyscall() {
 			points = []point{{1, before.rip - 2, 1}}
 		}
-		w := &watcher{timeline: line, points: points}
-		hits, err := line.lastHits(ctx, line.born, at, 1, points, w.begin, func(ctx context.Context, p point) (write, bool, error) {
+		w, what := line.watch(points)
+		what.accept = func(ctx context.Context, p point) (write, bool, error) {
 			hit, good, err := w.accept(ctx, p)
-			if err == nil && good {
-				now, err := line.position(ctx)
-				return hit, now < at && hit.tid == t.pid, err
+			if err != nil || !good {
+				return hit, false, err
 			}
+			now, err := line.position(ctx)
+			if err != nil || now >= at {
+				return hit, false, err
+			}
+			good, err = line.inUser(ctx, t.pid)
 			return hit, good, err
-		})
+		}
+		hits, err := line.lastHits(ctx, line.born, at, 1, what)
 		if err != nil {
 			return "", err
 		}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,9 +30,11 @@ type stub struct {
 	limit  time.Duration  // for one answer, a run to a far position included
 	layout map[string]reg // where a register stands in the answer to "g"
 
-	regs   []byte            // of the current stop, nil when not read
-	pages  map[uint64][]byte // of the current stop, by virtual address
-	icount uint64            // of the current stop, 0 when not read
+	regs    []byte            // of the current stop, nil when not read
+	pages   map[uint64][]byte // of the current stop, by virtual address
+	icount  uint64            // of the current stop, 0 when not read
+	armed   []point           // breakpoints and watchpoints that are set
+	limited uint64            // where QEMU has been told to stop, 0 if nowhere
 }
 
 type reg struct{ off, size int }
@@ -265,6 +268,7 @@ func (s *stub) seek(ctx context.Context, to uint64) error {
 	}
 	text, err := s.monitor(ctx, "replay_seek "+strconv.FormatUint(to, 10))
 	s.moved()
+	s.limited = 0
 	if err != nil {
 		return err
 	}
@@ -283,24 +287,73 @@ func (s *stub) seek(ctx context.Context, to uint64) error {
 // run goes on until a breakpoint or watchpoint, or until the position limit.
 // It returns the stop as the stub tells it; hit is false at the limit.
 func (s *stub) run(ctx context.Context, limit uint64) (stop string, hit bool, err error) {
-	at, err := s.position(ctx)
-	if err != nil || at >= limit {
+	if s.limited != limit { // else it was not reached yet
+		at, err := s.position(ctx)
+		if err != nil || at >= limit {
+			return "", false, err
+		}
+		if text, err := s.monitor(ctx, "replay_break "+strconv.FormatUint(limit, 10)); err != nil {
+			return "", false, err
+		} else if text = strings.TrimSpace(text); text != "" {
+			return "", false, fmt.Errorf("run to instruction %d: %s", limit, text)
+		}
+		s.limited = limit
+	}
+	stop, err = s.resume(ctx, "c")
+	if err != nil || !strings.HasPrefix(stop, "T02") {
+		return stop, true, err
+	}
+	s.limited = 0
+	return s.settle(ctx)
+}
+
+// settle asks for a watchpoint that was hit by the very instruction before a
+// limit. QEMU then tells the limit alone and keeps the hit: it would be lost,
+// and the next store to the address would abort QEMU. A breakpoint right here
+// makes it tell, without an instruction being executed.
+func (s *stub) settle(ctx context.Context) (string, bool, error) {
+	if !slices.ContainsFunc(s.armed, func(p point) bool { return p.kind > 1 }) {
+		return "", false, nil
+	}
+	rip, err := s.reg(ctx, "rip")
+	if err != nil {
 		return "", false, err
 	}
-	if text, err := s.monitor(ctx, "replay_break "+strconv.FormatUint(limit, 10)); err != nil {
-		return "", false, err
-	} else if text = strings.TrimSpace(text); text != "" {
-		return "", false, fmt.Errorf("run to instruction %d: %s", limit, text)
+	here := point{1, rip, 1}
+	added := !slices.Contains(s.armed, here)
+	if added {
+		if err := s.set(ctx, true, here); err != nil {
+			return "", false, err
+		}
 	}
+	stop, err := s.resume(ctx, "c")
+	if err == nil && added {
+		err = s.set(ctx, false, here)
+	}
+	return stop, err == nil && watched(stop), err
+}
+
+// runBack goes back to the last stop at a breakpoint or watchpoint before this
+// position, or to the start of the recording. It doesn't see what the stops
+// before that were, but is much quicker than to stop at each.
+func (s *stub) runBack(ctx context.Context) error {
+	_, err := s.resume(ctx, "bc")
+	return err
+}
+
+func (s *stub) resume(ctx context.Context, packet string) (string, error) {
 	s.moved()
 	if err := s.arm(ctx); err != nil {
-		return "", false, err
+		return "", err
 	}
-	if err := s.wire.write("c"); err != nil {
-		return "", false, s.wrap(err)
+	if err := s.wire.write(packet); err != nil {
+		return "", s.wrap(err)
 	}
-	stop, err = s.stopped(ctx)
-	return stop, !strings.HasPrefix(stop, "T02"), err
+	stop, err := s.stopped(ctx)
+	if err == nil && !strings.HasPrefix(stop, "T05") && !strings.HasPrefix(stop, "T02") {
+		err = fmt.Errorf("%w: it stopped with %q", errGuestEnded, stop)
+	}
+	return stop, err
 }
 
 // step executes one instruction, whatever breakpoint stands there.
@@ -327,6 +380,11 @@ func (s *stub) set(ctx context.Context, on bool, points ...point) error {
 			return err
 		} else if on && answer != "OK" {
 			return fmt.Errorf("the machine refuses a break at %#x: %q", p.addr, answer)
+		}
+		if on {
+			s.armed = append(s.armed, p)
+		} else if i := slices.Index(s.armed, p); i >= 0 {
+			s.armed = slices.Delete(s.armed, i, i+1)
 		}
 	}
 	return nil
@@ -364,7 +422,26 @@ func (s *stub) reg(ctx context.Context, name string) (uint64, error) {
 	return binary.LittleEndian.Uint64(b[:]), nil
 }
 
-const pageSize = 4096
+// peek reads a few bytes without keeping the page.
+func (s *stub) peek(ctx context.Context, addr, size uint64) ([]byte, error) {
+	if size > peekSize {
+		return s.memory(ctx, addr, int(size))
+	}
+	answer, err := s.ask(ctx, fmt.Sprintf("m%x,%x", addr, size))
+	if err != nil {
+		return nil, err
+	}
+	data, err := hex.DecodeString(answer)
+	if err != nil || uint64(len(data)) != size {
+		return nil, fmt.Errorf("%#x: %w", addr, errUnmapped)
+	}
+	return data, nil
+}
+
+const (
+	pageSize = 4096
+	peekSize = 512
+)
 
 // errUnmapped is an address that no page of the guest stands behind.
 var errUnmapped = errors.New("no page there")

@@ -224,75 +224,103 @@ func (t *timeline) snapshot(ctx context.Context, stops []point) error {
 // write is one store that changed a watched value.
 type write struct {
 	at       uint64 // right after it
-	tid      int
-	inKernel bool // by a system call, on behalf of the thread
+	inKernel bool   // by a system call
 	point    point
 }
 
-// scanBudget is how many stops a scan makes before it tries nearer to its end:
-// a stop costs about a millisecond, a replayed instruction about five ns.
-const scanBudget = 500
+// scanBudget is how many stops a scan makes before it is given up: a stop costs
+// as much as some hundred thousand replayed instructions.
+const scanBudget = 300
 
-// accept decides about a stop in a scan: what is it, and does it count?
-type accept func(ctx context.Context, p point) (write, bool, error)
+// search is a search for stops that belong to the process.
+type search struct {
+	points []point
+	begin  func(context.Context) error                       // a scan starts anew at this position
+	accept func(context.Context, point) (write, bool, error) // does this stop count?
+}
 
 // lastHits returns the last n accepted stops in (lo, hi], oldest first.
-// begin is called whenever the scan starts anew at a position.
-func (t *timeline) lastHits(ctx context.Context, lo, hi uint64, n int, points []point, begin func(context.Context) error, ok accept) ([]write, error) {
+func (t *timeline) lastHits(ctx context.Context, lo, hi uint64, n int, what search) ([]write, error) {
 	var found []write
 	edges := slices.Concat([]uint64{lo}, t.snaps)
 	for i := len(edges) - 1; i >= 0 && len(found) < n; i-- {
-		if edges[i] >= hi || edges[i] < lo {
+		from := edges[i]
+		if from >= hi || from < lo {
 			continue
 		}
-		more, err := t.scanWindow(ctx, edges[i], hi, n-len(found), points, begin, ok)
+		more, reached, err := t.scan(ctx, from, hi, what)
+		if err == nil && reached < hi {
+			more, err = t.scanDense(ctx, from, hi, n-len(found), what)
+		}
 		if err != nil {
 			return nil, err
 		}
-		found = append(more, found...)
-		hi = edges[i]
+		found = append(tail(more, n-len(found)), found...)
+		hi = from
 	}
 	return found, nil
 }
 
-func (t *timeline) scanWindow(ctx context.Context, lo, hi uint64, n int, points []point, begin func(context.Context) error, ok accept) ([]write, error) {
-	found, reached, err := t.scan(ctx, lo, hi, points, begin, ok)
-	if err != nil || reached >= hi {
-		return tail(found, n), err
+// scanDense is for a stretch with more stops than a scan can make: a counter in
+// a loop, or an address that another process uses as well. QEMU finds the last
+// stop by itself, and a short window that ends there is scanned.
+func (t *timeline) scanDense(ctx context.Context, lo, hi uint64, n int, what search) ([]write, error) {
+	var found []write
+	width := uint64(scanBudget - 1) // so many instructions can't make more stops
+	for len(found) < n && hi > lo {
+		last, err := t.lastStop(ctx, hi, what.points)
+		if err != nil || last <= lo {
+			return found, err
+		}
+		from := max(lo, last-min(last, width))
+		more, reached, err := t.scan(ctx, from, last, what)
+		if err != nil {
+			return nil, err
+		}
+		if reached < last {
+			width /= 8
+			continue
+		}
+		found = append(more, found...)
+		hi, width = from, width*8
 	}
-	// Too many stops. As dense as they were, how much of the rest can be had?
-	mid := max(reached+(hi-reached)/2, hi-min(hi, 4*(reached-lo+1)))
-	later, err := t.scanWindow(ctx, mid, hi, n, points, begin, ok)
-	if err != nil || len(later) >= n {
-		return later, err
+	return found, nil
+}
+
+// lastStop finds the last stop at or before a position, whosever it is.
+func (t *timeline) lastStop(ctx context.Context, hi uint64, points []point) (uint64, error) {
+	if err := t.seek(ctx, hi); err != nil {
+		return 0, err
 	}
-	between, err := t.scanWindow(ctx, reached, mid, n-len(later), points, begin, ok)
+	if err := t.set(ctx, true, points...); err != nil {
+		return 0, err
+	}
+	err := t.stub.runBack(ctx)
+	if off := t.set(context.WithoutCancel(ctx), false, points...); err == nil {
+		err = off
+	}
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	all := slices.Concat(between, later)
-	if len(all) < n {
-		all = slices.Concat(tail(found, n-len(all)), all)
-	}
-	return all, nil
+	return t.position(ctx)
 }
 
 func tail[T any](list []T, n int) []T { return list[max(0, len(list)-n):] }
 
 // scan replays from lo to hi and returns the accepted stops, and how far it
 // came before scanBudget was spent.
-func (t *timeline) scan(ctx context.Context, lo, hi uint64, points []point, begin func(context.Context) error, ok accept) (found []write, reached uint64, err error) {
+func (t *timeline) scan(ctx context.Context, lo, hi uint64, what search) (found []write, reached uint64, err error) {
 	if err := t.seek(ctx, lo); err != nil {
 		return nil, lo, err
 	}
-	if err := begin(ctx); err != nil {
+	if err := what.begin(ctx); err != nil {
 		return nil, lo, err
 	}
-	if err := t.set(ctx, true, points...); err != nil {
+	if err := t.set(ctx, true, what.points...); err != nil {
 		return nil, lo, err
 	}
 	defer func() {
-		if off := t.set(context.WithoutCancel(ctx), false, points...); err == nil {
+		if off := t.set(context.WithoutCancel(ctx), false, what.points...); err == nil {
 			err = off
 		}
 	}()
@@ -304,36 +332,29 @@ func (t *timeline) scan(ctx context.Context, lo, hi uint64, points []point, begi
 		if !hit {
 			return found, hi, nil
 		}
-		p, err := t.which(ctx, stop, points)
-		if err != nil {
-			return found, lo, err
-		}
-		w, good, err := ok(ctx, p)
-		if err != nil {
-			return found, lo, err
-		}
-		if good {
-			if w.at, err = t.position(ctx); err != nil {
+		for { // stepping off a breakpoint may trigger a watchpoint
+			p, err := t.which(ctx, stop, what.points)
+			if err != nil {
 				return found, lo, err
 			}
-			found = append(found, w)
-		}
-		if p.kind == 1 { // it would stop here again
+			w, good, err := what.accept(ctx, p)
+			if err != nil {
+				return found, lo, err
+			}
+			if good {
+				if w.at, err = t.position(ctx); err != nil {
+					return found, lo, err
+				}
+				found = append(found, w)
+			}
+			if p.kind != 1 {
+				break
+			}
 			if stop, err = t.step(ctx); err != nil {
 				return found, lo, err
 			}
-			if watched(stop) {
-				if p, err = t.which(ctx, stop, points); err != nil {
-					return found, lo, err
-				}
-				if w, good, err = ok(ctx, p); err != nil {
-					return found, lo, err
-				} else if good {
-					if w.at, err = t.position(ctx); err != nil {
-						return found, lo, err
-					}
-					found = append(found, w)
-				}
+			if !watched(stop) {
+				break
 			}
 		}
 	}
@@ -377,14 +398,10 @@ func (t *timeline) which(ctx context.Context, stop string, points []point) (poin
 	return point{kind: kind, addr: addr}, nil
 }
 
-// ours tells whether the process is on the CPU, and which of its threads.
-func (t *timeline) ours(ctx context.Context) (task, bool, error) {
+// ours tells whether the process is on the CPU.
+func (t *timeline) ours(ctx context.Context) (bool, error) {
 	cr3, err := t.reg(ctx, "cr3")
-	if err != nil || cr3&^(pageSize-1) != t.cr3 {
-		return task{}, false, err
-	}
-	now, err := t.current(ctx)
-	return now, err == nil && now.tgid == t.pid, err
+	return cr3&^(pageSize-1) == t.cr3, err
 }
 
 // watcher accepts the stores of the process that change a watched value, and
@@ -395,42 +412,43 @@ type watcher struct {
 	values map[point][]byte
 }
 
+func (t *timeline) watch(points []point) (*watcher, search) {
+	w := &watcher{timeline: t, points: slices.Clone(points)}
+	return w, search{w.points, w.begin, w.accept}
+}
+
 func (w *watcher) begin(ctx context.Context) error {
 	w.values = map[point][]byte{}
 	for _, p := range w.points {
 		if p.kind == 2 {
-			if err := w.note(ctx, p); err != nil {
+			b, err := w.userMemory(ctx, w.cr3+directMap, p.addr, int(p.size))
+			if err != nil && !errors.Is(err, errUnmapped) {
 				return err
 			}
+			w.values[p] = b
 		}
 	}
 	return nil
 }
 
-func (w *watcher) note(ctx context.Context, p point) error {
-	b, err := w.userMemory(ctx, w.cr3+directMap, p.addr, int(p.size))
-	if errors.Is(err, errUnmapped) {
-		b, err = nil, nil
-	}
-	w.values[p] = b
-	return err
-}
-
 func (w *watcher) accept(ctx context.Context, p point) (write, bool, error) {
-	now, ours, err := w.ours(ctx)
+	ours, err := w.ours(ctx)
 	if err != nil || !ours || p.size == 0 {
 		return write{}, false, err
 	}
-	hit := write{tid: now.pid, inKernel: now.inKernel, point: p}
+	cs, _ := w.reg(ctx, "cs")
+	hit := write{inKernel: cs&3 == 0, point: p}
 	switch p.kind {
 	case 1:
-		return hit, !now.inKernel, nil
+		return hit, !hit.inKernel, nil
 	case 2:
-		old := w.values[p]
-		if err := w.note(ctx, p); err != nil {
+		b, err := w.peek(ctx, p.addr, p.size)
+		if err != nil && !errors.Is(err, errUnmapped) {
 			return hit, false, err
 		}
-		return hit, !bytes.Equal(old, w.values[p]), nil
+		changed := !bytes.Equal(b, w.values[p])
+		w.values[p] = b
+		return hit, changed, nil
 	}
 	return hit, true, nil
 }
@@ -438,6 +456,6 @@ func (w *watcher) accept(ctx context.Context, p point) (write, bool, error) {
 // lastWrites returns the last n changes of size bytes at addr before position
 // before, oldest first.
 func (t *timeline) lastWrites(ctx context.Context, addr, size, before uint64, n int) ([]write, error) {
-	w := &watcher{timeline: t, points: []point{{2, addr, size}}}
-	return t.lastHits(ctx, t.born, before, n, w.points, w.begin, w.accept)
+	_, what := t.watch([]point{{2, addr, size}})
+	return t.lastHits(ctx, t.born, before, n, what)
 }
