@@ -62,7 +62,9 @@ func open(t testing.TB, path string) *Reader {
 }
 
 // openBytes opens a bundle that is in memory.
-func openBytes(data []byte) (*Reader, error) { return NewReader(bytes.NewReader(data), int64(len(data))) }
+func openBytes(data []byte) (*Reader, error) {
+	return NewReader(bytes.NewReader(data), int64(len(data)))
+}
 
 func readAll(t testing.TB, r *Reader, name string) []byte {
 	t.Helper()

@@ -140,7 +140,7 @@ func (in *Inputs) UnmarshalYAML(n *yaml.Node) error {
 		return err
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if v := n.Content[i+1]; n.Content[i].Value == "random_seed" && v.ShortTag() != "!!int" {
+		if v := n.Content[i+1]; n.Content[i].Value == "random_seed" && v.ShortTag() != "!!int" && v.ShortTag() != "!!null" {
 			return &ManifestError{Field: "inputs.random_seed", Line: v.Line, Need: "an integer from 0 to 2^64-1", Found: describe(v)}
 		}
 	}

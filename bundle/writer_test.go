@@ -134,9 +134,12 @@ func TestFailureLeavesNothing(t *testing.T) {
 		return io.MultiReader(bytes.NewReader(noise(1, 3*frameSize)), iotest.ErrReader(boom))
 	}
 	tests := map[string]func(t *testing.T, w *Writer) error{
-		"reader fails":  func(t *testing.T, w *Writer) error { return w.Add("x", failing(), FileInfo{}) },
-		"commit fails":  func(t *testing.T, w *Writer) error { return w.Commit(&Manifest{}) },
-		"commit later":  func(t *testing.T, w *Writer) error { _ = w.Add("x", failing(), FileInfo{}); return w.Commit(testManifest()) },
+		"reader fails": func(t *testing.T, w *Writer) error { return w.Add("x", failing(), FileInfo{}) },
+		"commit fails": func(t *testing.T, w *Writer) error { return w.Commit(&Manifest{}) },
+		"commit later": func(t *testing.T, w *Writer) error {
+			_ = w.Add("x", failing(), FileInfo{})
+			return w.Commit(testManifest())
+		},
 		"just aborted":  func(t *testing.T, w *Writer) error { w.Abort(); return w.Add("x", strings.NewReader(""), FileInfo{}) },
 		"aborted first": func(t *testing.T, w *Writer) error { w.Abort(); return w.Commit(testManifest()) },
 		"bad key": func(t *testing.T, w *Writer) error {
