@@ -10,7 +10,8 @@ import random
 import sys
 import threading
 
-ORDERS = 400
+ORDERS = 200
+PACKING = 75  # minutes, at least
 WORKERS = 2
 STEPS = ("created", "paid", "shipped")
 
@@ -28,18 +29,14 @@ class Order:
 
 
 def traffic():
-    """Yields the events of all orders, in the order in which they happened."""
-    open_orders, number = [], 0
-    while number < ORDERS or open_orders:
-        if number < ORDERS and (len(open_orders) < 20 or random.random() < 0.3):
-            open_orders.append((number, iter(STEPS)))
-            number += 1
-        i = random.randrange(len(open_orders))
-        step = next(open_orders[i][1], None)
-        if step is None:
-            del open_orders[i]
-        else:
-            yield open_orders[i][0], step
+    """Returns a day's events in the order in which they happened."""
+    day = []
+    for number in range(ORDERS):
+        created = random.uniform(0, 1440)
+        paid = created + random.expovariate(1 / 30)
+        shipped = paid + PACKING + random.expovariate(1 / 60)
+        day += zip((created, paid, shipped), (number,) * 3, STEPS)
+    return [(number, step) for _, number, step in sorted(day)]
 
 
 def check_receipt(number):
