@@ -1,0 +1,36 @@
+# Two commands do everything, set-up included: make demo, make test.
+GO ?= go
+.PHONY: all demo test check bench fuzz soak generate clean setup-demo setup-test
+
+all: bin/tapedeck
+
+bin/tapedeck: FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/tapedeck
+FORCE:
+
+setup-demo:
+	@sh scripts/setup.sh demo
+setup-test:
+	@sh scripts/setup.sh test
+
+demo: setup-demo bin/tapedeck
+	@sh scripts/demo.sh
+
+test: setup-test
+	$(GO) test -timeout 14m ./...
+
+check: setup-test
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "check: gofmt the files above"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	@sh scripts/check-generated.sh
+
+generate: setup-test
+	$(MAKE) -C internal/vm/guest
+
+bench: setup-test bin/tapedeck
+	sh scripts/bench.sh
+
+clean:
+	rm -rf bin dist
