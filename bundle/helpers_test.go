@@ -184,3 +184,8 @@ func onlyIn(t testing.TB, dir string, names ...string) {
 		}
 	}
 }
+
+func isKnown(err error) bool {
+	var newer *NewerError
+	return errors.Is(err, ErrDamaged) || errors.Is(err, ErrNotBundle) || errors.As(err, &newer)
+}
