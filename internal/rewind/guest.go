@@ -93,7 +93,7 @@ func (k kernel) current(ctx context.Context) (task, error) {
 	if err != nil {
 		return task{}, err
 	}
-	t, err := k.task(ctx, addr)
+	t, err := k.readTask(ctx, addr)
 	if err != nil {
 		return task{}, err
 	}
@@ -103,7 +103,7 @@ func (k kernel) current(ctx context.Context) (task, error) {
 	return t, err
 }
 
-func (k kernel) task(ctx context.Context, addr uint64) (task, error) {
+func (k kernel) readTask(ctx context.Context, addr uint64) (task, error) {
 	t := task{addr: addr, inKernel: true}
 	pid, err := k.u32(ctx, addr+k.off("task_struct.pid"))
 	if err != nil {
@@ -125,7 +125,7 @@ func (k kernel) task(ctx context.Context, addr uint64) (task, error) {
 }
 
 // threads returns the living threads of the process that t belongs to.
-func (k kernel) threads(ctx context.Context, t task) ([]task, error) {
+func (k kernel) readThreads(ctx context.Context, t task) ([]task, error) {
 	now, err := k.current(ctx)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (k kernel) threads(ctx context.Context, t task) ([]task, error) {
 			out = append(out, now)
 			continue
 		}
-		one, err := k.task(ctx, addr)
+		one, err := k.readTask(ctx, addr)
 		if err != nil {
 			return nil, err
 		}

@@ -14,9 +14,14 @@ type Ending struct {
 	Code   int    `json:"code"`             // as a shell gives it: 128+n for a signal
 	Signal string `json:"signal,omitempty"` // the signal that killed it
 	Core   bool   `json:"core,omitempty"`   // it was one that dumps core: a crash
+	// Running is set when the recording ends before the process does.
+	Running bool `json:"running,omitempty"`
 }
 
 func (e Ending) String() string {
+	if e.Running {
+		return "still running at the end of the recording"
+	}
 	if e.Signal != "" {
 		return "killed by " + e.Signal
 	}
@@ -38,6 +43,9 @@ type Failure struct {
 	Thread   int      `json:"thread,omitempty"` // that ended the process or was killed
 	Position Position `json:"position"`
 	Ending
+	// Panic names the function of the language's runtime that the position is at
+	// when the program ended itself: the end comes some time after it.
+	Panic  string  `json:"panic,omitempty"`
 	Others []Ended `json:"others,omitempty"`
 }
 
@@ -98,22 +106,35 @@ type Write struct {
 	Kernel bool `json:"kernel,omitempty"`
 	// Instruction is the machine instruction that stored.
 	Instruction string `json:"instruction,omitempty"`
+	// Foreign is set when EXPR is a local variable and the store came before its
+	// function was entered: something else used that part of the stack.
+	Foreign bool `json:"before_frame,omitempty"`
 	// Before is how many instructions of the machine lie between the store and the
 	// failure, those of the kernel and of other processes included; 0 if not known.
 	Before uint64  `json:"instructions_before_failure,omitempty"`
 	Frames []Frame `json:"frames"`
 }
 
+var signalNames = map[syscall.Signal]string{
+	syscall.SIGABRT: "SIGABRT", syscall.SIGALRM: "SIGALRM", syscall.SIGBUS: "SIGBUS", syscall.SIGFPE: "SIGFPE",
+	syscall.SIGHUP: "SIGHUP", syscall.SIGILL: "SIGILL", syscall.SIGINT: "SIGINT", syscall.SIGKILL: "SIGKILL",
+	syscall.SIGPIPE: "SIGPIPE", syscall.SIGQUIT: "SIGQUIT", syscall.SIGSEGV: "SIGSEGV", syscall.SIGSYS: "SIGSYS",
+	syscall.SIGTERM: "SIGTERM", syscall.SIGTRAP: "SIGTRAP", syscall.SIGUSR1: "SIGUSR1", syscall.SIGUSR2: "SIGUSR2",
+	syscall.SIGXCPU: "SIGXCPU",
+}
+
 func signalName(s syscall.Signal) string {
-	names := map[syscall.Signal]string{
-		syscall.SIGABRT: "SIGABRT", syscall.SIGALRM: "SIGALRM", syscall.SIGBUS: "SIGBUS", syscall.SIGFPE: "SIGFPE",
-		syscall.SIGHUP: "SIGHUP", syscall.SIGILL: "SIGILL", syscall.SIGINT: "SIGINT", syscall.SIGKILL: "SIGKILL",
-		syscall.SIGPIPE: "SIGPIPE", syscall.SIGQUIT: "SIGQUIT", syscall.SIGSEGV: "SIGSEGV", syscall.SIGSYS: "SIGSYS",
-		syscall.SIGTERM: "SIGTERM", syscall.SIGTRAP: "SIGTRAP", syscall.SIGUSR1: "SIGUSR1", syscall.SIGUSR2: "SIGUSR2",
-		syscall.SIGXCPU: "SIGXCPU",
-	}
-	if n, ok := names[s]; ok {
+	if n, ok := signalNames[s]; ok {
 		return n
 	}
 	return fmt.Sprintf("signal %d", int(s))
+}
+
+func signalNumber(name string) int {
+	for n, text := range signalNames {
+		if text == name {
+			return int(n)
+		}
+	}
+	return 0
 }

@@ -147,14 +147,14 @@ func (s *server) tasks() ([]task, error) {
 		return s.threads, nil
 	}
 	line := s.vm.line
-	leader, err := line.kernel.task(s.ctx, line.task)
+	leader, err := line.readTask(s.ctx, line.task)
 	if err != nil {
 		return nil, err
 	}
 	if leader.tgid != line.pid {
 		return nil, fmt.Errorf("process %d isn't there at this position", line.pid)
 	}
-	s.threads, err = line.kernel.threads(s.ctx, leader)
+	s.threads, err = line.readThreads(s.ctx, leader)
 	return s.threads, err
 }
 

@@ -36,12 +36,12 @@ type Target interface {
 // oldest first.
 type changeFinder interface {
 	changes(ctx context.Context, addr, size uint64, n int) ([]change, error)
+	distance(from, to Position) uint64 // in instructions
 }
 
 type change struct {
-	at       Position
-	before   uint64 // instructions between it and the failure
-	inKernel bool
+	at       Position // right before it
+	inKernel bool     // by a system call
 }
 
 // Options of a session.
@@ -56,6 +56,7 @@ type Session struct {
 	target  Target
 	gdb     *GDB
 	failure Failure
+	isGo    *bool // nil when not known yet
 }
 
 const commandLimit = time.Minute
@@ -93,7 +94,51 @@ func (s *Session) open(ctx context.Context, opt Options) error {
 			return fmt.Errorf("gdb: %s: %w", c, err)
 		}
 	}
-	s.failure, err = s.target.ToFailure(ctx, s.gdb)
+	if s.failure, err = s.target.ToFailure(ctx, s.gdb); err != nil {
+		return err
+	}
+	return s.toPanic(ctx)
+}
+
+// panics are functions at which a program that ends itself should be looked at:
+// the exit that follows has another stack, or none of the program's.
+var panics = []struct {
+	code      int
+	functions []string
+}{
+	{2, []string{"runtime.fatalpanic", "runtime.fatalthrow"}}, // Go
+	{101, []string{"rust_panic"}},
+}
+
+// toPanic goes back from an exit to the panic that it comes from.
+func (s *Session) toPanic(ctx context.Context) error {
+	set := 0
+	for _, p := range panics {
+		if p.code != s.failure.Code {
+			continue
+		}
+		for _, f := range p.functions {
+			a, err := s.gdb.do(ctx, "-break-insert -h "+f)
+			if err == nil && a.results.str("bkpt", "addr") != "<PENDING>" {
+				set++
+			}
+		}
+	}
+	if set == 0 {
+		return nil
+	}
+	stop, err := s.gdb.resume(ctx, "-exec-continue --reverse")
+	if _, derr := s.gdb.console(ctx, "delete"); err == nil {
+		err = derr
+	}
+	if err != nil {
+		return err
+	}
+	if stop.str("reason") != "breakpoint-hit" {
+		return s.Goto(ctx, s.failure.Position)
+	}
+	s.failure.Panic = stop.str("frame", "func")
+	s.failure.Position, err = s.Position(ctx)
 	return err
 }
 
@@ -155,7 +200,7 @@ func (s *Session) stacks(ctx context.Context, one bool) ([]Stack, error) {
 		if st.Frames, err = s.frames(ctx, id); err != nil {
 			return out, fmt.Errorf("stack of thread %d: %w", st.Thread.ID, err)
 		}
-		st.Thread.Goroutine = s.goroutine(ctx, id, st.Frames)
+		st.Thread.Goroutine = s.goroutine(ctx, id)
 		out = append(out, st)
 	}
 	return out, nil
@@ -191,7 +236,11 @@ func (s *Session) frames(ctx context.Context, thread string) ([]Frame, error) {
 	}
 	var out []Frame
 	for _, f := range list.results.get("stack").items {
-		out = append(out, frameOf(f))
+		frame := frameOf(f)
+		out = append(out, frame)
+		if frame.Function == "runtime.goexit" {
+			break // what a goroutine's stack begins with; there is nothing below
+		}
 	}
 	args, err := s.gdb.do(ctx, fmt.Sprintf("-stack-list-arguments%s --simple-values 0 %d", where, maxFrames-1))
 	if err != nil {
@@ -223,20 +272,22 @@ func exists(path string) bool {
 
 // goroutine returns the number of the goroutine on a thread of a Go program, 0
 // if it is none. The thread-local word below fs_base holds its descriptor.
-func (s *Session) goroutine(ctx context.Context, thread string, frames []Frame) int64 {
-	for _, f := range frames {
-		if !strings.HasPrefix(f.Function, "runtime.") {
-			continue
-		}
-		a, err := s.gdb.do(ctx, "-data-evaluate-expression --thread "+thread+" --frame 0 --language c "+
-			quote("(*('runtime.g' **)($fs_base-8))->goid"))
-		if err != nil {
-			return 0
-		}
-		n, _ := strconv.ParseInt(a.results.str("value"), 10, 64)
-		return n
+func (s *Session) goroutine(ctx context.Context, thread string) int64 {
+	if s.isGo == nil {
+		_, err := s.gdb.do(ctx, "-data-evaluate-expression --language c "+quote("sizeof('runtime.g')"))
+		found := err == nil
+		s.isGo = &found
 	}
-	return 0
+	if !*s.isGo {
+		return 0
+	}
+	a, err := s.gdb.do(ctx, "-data-evaluate-expression --thread "+thread+" --frame 0 --language c "+
+		quote("(*('runtime.g' **)($fs_base-8))->goid"))
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.ParseInt(a.results.str("value"), 10, 64)
+	return n
 }
 
 // Print evaluates an expression. frame is that of the present thread's stack,
@@ -246,64 +297,95 @@ func (s *Session) Print(ctx context.Context, expr string, frame int) (Value, err
 	if err != nil {
 		return Value{}, err
 	}
-	f, text, err := s.evaluate(ctx, expr, frame)
+	e, err := s.evaluate(ctx, expr, frame)
 	if err != nil {
 		return Value{}, err
 	}
-	v := Value{Expr: expr, Value: text, Frame: f.Level, Function: f.Function, Position: at}
-	v.Type = s.typeOf(ctx, expr)
-	return v, nil
+	return Value{Expr: expr, Value: e.value, Type: s.typeOf(ctx, e), Frame: e.frame.Level, Function: e.frame.Function, Position: at}, nil
 }
 
 // AnyFrame lets Print and the searches choose the frame.
 const AnyFrame = -1
 
-func (s *Session) typeOf(ctx context.Context, expr string) string {
-	text, err := s.gdb.console(ctx, "whatis "+expr)
+// evaluated is an expression that had a value in a frame, which is selected.
+type evaluated struct {
+	text     string // as gdb understood it
+	language string // in which; "" is the frame's own
+	frame    Frame
+	value    string
+}
+
+func (s *Session) typeOf(ctx context.Context, e evaluated) string {
+	text, err := s.gdb.do(ctx, "-interpreter-exec"+inLanguage(e.language)+" console "+quote("whatis "+e.text))
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(strings.TrimPrefix(text, "type = "))
+	return strings.TrimSpace(strings.TrimPrefix(text.console, "type = "))
 }
 
-// evaluate finds the frame in which the expression means something, makes it
-// the selected one, and returns its value there. The program's own frames come
-// before those of libraries, whose variables nobody means.
-func (s *Session) evaluate(ctx context.Context, expr string, frame int) (Frame, string, error) {
+func inLanguage(language string) string {
+	if language == "" {
+		return ""
+	}
+	return " --language " + language
+}
+
+// evaluate finds the frame in which the expression means something and selects
+// it. The program's own frames come before those of libraries, whose variables
+// nobody means.
+func (s *Session) evaluate(ctx context.Context, expr string, frame int) (evaluated, error) {
 	info, err := s.gdb.do(ctx, "-thread-info")
 	if err != nil {
-		return Frame{}, "", err
+		return evaluated{}, err
 	}
 	frames, err := s.frames(ctx, info.results.str("current-thread-id"))
 	if err != nil {
-		return Frame{}, "", err
+		return evaluated{}, err
 	}
 	if frame != AnyFrame {
 		if frame < 0 || frame >= len(frames) {
-			return Frame{}, "", fmt.Errorf("no frame %d: the stack has frames 0 to %d", frame, len(frames)-1)
+			return evaluated{}, fmt.Errorf("no frame %d: the stack has frames 0 to %d", frame, len(frames)-1)
 		}
 		frames = frames[frame : frame+1]
 	} else if libs, err := s.libraries(ctx); err == nil {
 		slices.SortStableFunc(frames, func(a, b Frame) int { return boolInt(libs.hold(a)) - boolInt(libs.hold(b)) })
 	}
 	var first error
-	for _, f := range frames {
-		text, err := s.inFrame(ctx, f.Level, expr)
-		if err == nil {
-			return f, text, nil
+	for _, try := range variants(expr) {
+		for _, f := range frames {
+			try.frame = f
+			try.value, err = s.inFrame(ctx, try)
+			if err == nil {
+				return try, nil
+			}
+			var refused *CommandError
+			if !errors.As(err, &refused) {
+				return try, err
+			}
+			if first == nil || nameless(first) && !nameless(err) {
+				first = err
+			}
 		}
-		var refused *CommandError
-		if !errors.As(err, &refused) {
-			return f, "", err
-		}
-		if first == nil || nameless(first) && !nameless(err) {
-			first = err
+		if !nameless(first) {
+			break
 		}
 	}
 	if first == nil {
 		first = errors.New("the thread has no stack here")
 	}
-	return Frame{}, "", fmt.Errorf("%s: %w", expr, first)
+	return evaluated{}, fmt.Errorf("%s: %w", expr, first)
+}
+
+var goNameRE = regexp.MustCompile(`(^|[^\w.'"])([a-zA-Z_][\w/]*\.[a-zA-Z_]\w*)`)
+
+// variants are ways to read an expression. gdb finds Go's package.name only
+// from a frame of that package, or when it is quoted.
+func variants(expr string) []evaluated {
+	list := []evaluated{{text: expr}}
+	if quoted := goNameRE.ReplaceAllString(expr, "$1'$2'"); quoted != expr {
+		list = append(list, evaluated{text: quoted, language: "go"}, evaluated{text: quoted, language: "c"})
+	}
+	return list
 }
 
 // nameless tells that an expression's names mean nothing where it was tried.
@@ -311,11 +393,11 @@ func nameless(err error) bool {
 	return strings.HasPrefix(err.Error(), "No symbol ") || strings.HasPrefix(err.Error(), "No frame")
 }
 
-func (s *Session) inFrame(ctx context.Context, level int, expr string) (string, error) {
-	if _, err := s.gdb.do(ctx, "-stack-select-frame "+strconv.Itoa(level)); err != nil {
+func (s *Session) inFrame(ctx context.Context, e evaluated) (string, error) {
+	if _, err := s.gdb.do(ctx, "-stack-select-frame "+strconv.Itoa(e.frame.Level)); err != nil {
 		return "", err
 	}
-	a, err := s.gdb.do(ctx, "-data-evaluate-expression "+quote(expr))
+	a, err := s.gdb.do(ctx, "-data-evaluate-expression"+inLanguage(e.language)+" "+quote(e.text))
 	return a.results.str("value"), err
 }
 

@@ -20,6 +20,7 @@ type timeline struct {
 	task  uint64   // its leader's task_struct
 	born  uint64   // first user instruction of that program
 	end   uint64   // the failure
+	last  uint64   // the recording's own end, 0 if not known
 	snaps []uint64 // positions of the snapshots taken here, ascending
 	taken int      // how many have been taken: names are unique
 	names map[uint64]string
@@ -35,9 +36,10 @@ const (
 // death is how a process of the recording ended.
 type death struct {
 	task
-	at     uint64 // when its end began: its threads and memory are still there
-	status int    // as wait(2) gives it
-	core   bool   // of a signal that dumps core
+	at      uint64 // when its end began: its threads and memory are still there
+	status  int    // as wait(2) gives it
+	core    bool   // of a signal that dumps core
+	running bool   // the recording ends first
 }
 
 // toFailure replays until the process begins to die. It notes the deaths of the
@@ -59,7 +61,13 @@ func (t *timeline) toFailure(ctx context.Context) (death, []death, error) {
 		if err != nil {
 			return death{}, others, err
 		}
-		_, hit, err := t.run(ctx, at+chunk)
+		to := at + chunk
+		if t.last > 0 {
+			if to = min(to, t.last); at >= to {
+				return t.atLast(ctx, others)
+			}
+		}
+		_, hit, err := t.run(ctx, to)
 		if errors.Is(err, errGuestEnded) {
 			return death{}, others, t.noSuchProcess(others)
 		}
@@ -85,6 +93,7 @@ func (t *timeline) toFailure(ctx context.Context) (death, []death, error) {
 		rdi, _ := t.reg(ctx, "rdi")
 		switch {
 		case rip == exec.addr && now.tgid == t.pid:
+			t.task = now.addr
 			if err := t.birth(ctx, stops); err != nil {
 				return death{}, others, err
 			}
@@ -114,6 +123,23 @@ func (t *timeline) toFailure(ctx context.Context) (death, []death, error) {
 			return death{}, others, err
 		}
 	}
+}
+
+// atLast is for a process that is still there when the recording ends.
+func (t *timeline) atLast(ctx context.Context, others []death) (death, []death, error) {
+	if t.task == 0 {
+		return death{}, others, t.noSuchProcess(others)
+	}
+	leader, err := t.readTask(ctx, t.task)
+	if err != nil {
+		return death{}, others, err
+	}
+	if leader.tgid != t.pid || leader.mm == 0 {
+		return death{}, others, t.noSuchProcess(others)
+	}
+	t.cr3 = leader.cr3()
+	t.end, err = t.position(ctx)
+	return death{task: leader, at: t.end, running: true}, others, err
 }
 
 func (t *timeline) noSuchProcess(others []death) error {
@@ -165,7 +191,7 @@ func (t *timeline) birth(ctx context.Context, stops []point) error {
 
 // leader returns the task of the process's first thread.
 func (t *timeline) leader(ctx context.Context, one task) (uint64, error) {
-	all, err := t.threads(ctx, one)
+	all, err := t.readThreads(ctx, one)
 	if err != nil {
 		return 0, err
 	}

@@ -19,6 +19,7 @@ type VMConfig struct {
 	PID     int           // the process to look at, as the guest counts
 	Sysroot string        // directory with the guest's files, or "" for this machine's own
 	Exe     string        // the program's path in the guest; "" to read it from the kernel
+	End     uint64        // where the recording ends, for a process that was still running then; 0 if not known
 	Limit   time.Duration // for one answer of the machine; 0 is two minutes
 }
 
@@ -54,7 +55,7 @@ func OpenVM(ctx context.Context, config VMConfig) (*VM, error) {
 		return nil, err
 	}
 	v := &VM{config: config, done: make(chan struct{})}
-	v.line = &timeline{kernel: kernel{s, config.Guest}, pid: config.PID}
+	v.line = &timeline{kernel: kernel{s, config.Guest}, pid: config.PID, last: config.End}
 	if err := v.open(ctx); err != nil {
 		s.close()
 		if v.dir != "" {
@@ -102,6 +103,9 @@ func (v *VM) Close() error {
 func failureOf(d death, others []death) Failure {
 	f := Failure{PID: d.tgid, Name: d.comm, Thread: d.pid, Position: vmPosition(d.at)}
 	f.setStatus(d.status, d.core)
+	if f.Running = d.running; d.running {
+		f.Ending = Ending{Running: true}
+	}
 	for _, o := range others {
 		p := Ended{PID: o.tgid, Name: o.comm, Position: vmPosition(o.at)}
 		p.setStatus(o.status, o.core)
@@ -198,7 +202,17 @@ func (v *VM) changes(ctx context.Context, addr, size uint64, n int) ([]change, e
 	}
 	var out []change
 	for _, w := range writes {
-		out = append(out, change{at: vmPosition(w.at - 1), before: v.line.end - w.at, inKernel: w.inKernel})
+		out = append(out, change{at: vmPosition(w.at - 1), inKernel: w.inKernel})
 	}
 	return out, nil
+}
+
+// distance is part of [changeFinder].
+func (v *VM) distance(from, to Position) uint64 {
+	a, err1 := vmCount(from)
+	b, err2 := vmCount(to)
+	if err1 != nil || err2 != nil || a > b {
+		return 0
+	}
+	return b - a
 }

@@ -32,6 +32,8 @@ type location struct {
 	size     uint64
 	language string
 	value    string // now
+	owner    string // the function whose local variable it is, or ""
+	base     string // where that function's frame is
 }
 
 // pointer is gdb's variable that holds the location's typed address.
@@ -63,21 +65,23 @@ func (s *Session) Writes(ctx context.Context, expr string, frame, n int) ([]Writ
 // locate turns an expression into an address.
 func (s *Session) locate(ctx context.Context, expr string, frame int) (location, error) {
 	loc := location{expr: expr}
-	_, text, err := s.evaluate(ctx, expr, frame)
+	e, err := s.evaluate(ctx, expr, frame)
 	if err != nil {
 		return loc, err
 	}
-	loc.value, loc.kind = text, s.typeOf(ctx, expr)
-	if strings.HasPrefix(text, "<optimized out>") {
+	loc.value, loc.kind, loc.language = e.value, s.typeOf(ctx, e), e.language
+	if strings.HasPrefix(e.value, "<optimized out>") {
 		return loc, fmt.Errorf("%s: the compiler kept it nowhere at this position; look at where it was copied from", expr)
 	}
-	if info, err := s.gdb.console(ctx, "info frame"); err == nil {
-		if _, after, ok := strings.Cut(info, "source language "); ok {
-			loc.language, _, _ = strings.Cut(after, ".")
-			loc.language = strings.TrimSpace(loc.language)
-		}
+	info, err := s.gdb.console(ctx, "info frame")
+	if err != nil {
+		return loc, err
 	}
-	if _, err := s.gdb.do(ctx, "-data-evaluate-expression "+quote(pointer+" = &("+expr+")")); err != nil {
+	if loc.language == "" {
+		loc.language = s.language(ctx)
+	}
+	take := "-data-evaluate-expression" + inLanguage(e.language) + " " + quote(pointer+" = &("+e.text+")")
+	if _, err := s.gdb.do(ctx, take); err != nil {
 		return loc, fmt.Errorf("%s has no address, so no store to it can be watched for: %w", expr, err)
 	}
 	if loc.address, err = s.number(ctx, "(unsigned long)"+pointer); err != nil {
@@ -89,7 +93,56 @@ func (s *Session) locate(ctx context.Context, expr string, frame int) (location,
 	if loc.size == 0 || loc.size > pageSize {
 		return loc, fmt.Errorf("%s has %d bytes: watch a part of it of 1 to %d bytes", expr, loc.size, pageSize)
 	}
+	// Of a local variable only the stores since its function was entered are its own.
+	base, err1 := strconv.ParseUint(frameBase(info), 0, 64)
+	sp, err2 := s.number(ctx, "(unsigned long)$sp")
+	if err1 == nil && err2 == nil && loc.address >= sp && loc.address < base {
+		loc.owner, loc.base = e.frame.Function, frameBase(info)
+	}
 	return loc, nil
+}
+
+// language is that of the selected frame.
+func (s *Session) language(ctx context.Context) string {
+	text, _ := s.gdb.console(ctx, "show language") // The current source language is "auto; currently c++".
+	name := after(text, "currently ", `"`)
+	switch name {
+	case "asm", "unknown", "auto", "minimal":
+		return ""
+	}
+	return name
+}
+
+// frameBase finds the frame's address in what "info frame" prints.
+func frameBase(info string) string { return after(info, "frame at ", ":") }
+
+func after(text, from, to string) string {
+	_, rest, ok := strings.Cut(text, from)
+	if !ok {
+		return ""
+	}
+	rest, _, _ = strings.Cut(rest, to)
+	return strings.TrimSpace(rest)
+}
+
+// foreign tells whether the function that owns the location isn't on the stack
+// that a store was made from.
+func (s *Session) foreign(ctx context.Context, loc location, frames []Frame) bool {
+	if loc.owner == "" {
+		return false
+	}
+	for _, f := range frames {
+		if f.Function != loc.owner {
+			continue
+		}
+		if _, err := s.gdb.do(ctx, "-stack-select-frame "+strconv.Itoa(f.Level)); err != nil {
+			continue
+		}
+		if info, err := s.gdb.console(ctx, "info frame"); err == nil && frameBase(info) == loc.base {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Session) number(ctx context.Context, expr string) (uint64, error) {
@@ -102,10 +155,7 @@ func (s *Session) number(ctx context.Context, expr string) (uint64, error) {
 
 // at evaluates the location wherever the session is now.
 func (s *Session) at(ctx context.Context, loc location) string {
-	command := "-data-evaluate-expression "
-	if loc.language != "" && loc.language != "asm" {
-		command += "--language " + loc.language + " "
-	}
+	command := "-data-evaluate-expression" + inLanguage(loc.language) + " "
 	a, err := s.gdb.do(ctx, command+quote("*"+pointer))
 	if err != nil {
 		return "<" + err.Error() + ">"
@@ -125,7 +175,7 @@ func (s *Session) found(ctx context.Context, f changeFinder, loc location, n int
 		if err := s.Goto(ctx, c.at); err != nil {
 			return nil, err
 		}
-		w := Write{Kernel: c.inKernel, Before: c.before, Old: s.at(ctx, loc), New: loc.value}
+		w := Write{Kernel: c.inKernel, Before: f.distance(c.at, s.failure.Position), Old: s.at(ctx, loc), New: loc.value}
 		if err := s.describe(ctx, loc, &w); err != nil {
 			return nil, err
 		}
@@ -180,7 +230,11 @@ func (s *Session) describe(ctx context.Context, loc location, w *Write) error {
 		f := st.Frames[0]
 		w.Function, w.File, w.Line = f.Function, f.File, f.Line
 	}
+	w.Foreign = s.foreign(ctx, loc, st.Frames)
 	if !w.Kernel {
+		if _, err := s.gdb.do(ctx, "-stack-select-frame 0"); err != nil {
+			return err
+		}
 		a, err := s.gdb.do(ctx, `-data-disassemble -s $pc -e "$pc + 1" -- 0`)
 		if err == nil && len(a.results.get("asm_insns").items) > 0 {
 			w.Instruction = strings.Join(strings.Fields(a.results.get("asm_insns").items[0].str("inst")), " ")
