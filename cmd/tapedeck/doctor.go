@@ -15,6 +15,7 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
 	"github.com/tapedeck-dev/tapedeck/internal/record"
+	"github.com/tapedeck-dev/tapedeck/internal/record/rr"
 	vmrec "github.com/tapedeck-dev/tapedeck/internal/record/vm"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
 	"github.com/tapedeck-dev/tapedeck/internal/vm"
@@ -38,6 +39,7 @@ type check struct {
 
 // checks are tried in this order.
 var checks = []check{
+	{"rr", "record and replay with the CPU's counters", tryRR},
 	{"vm", "record and replay in a guest", tryVM},
 	{"watch", "find a program's files by running it", tryWatch},
 	{"gdb", "rewind", tryGDB},
@@ -155,6 +157,14 @@ func tryVM(ctx context.Context, term *ui.Term) (string, error) {
 		return "", &exttool.Missing{Need: "a QEMU whose replays equal their recordings", Found: diff, Fix: "another build of QEMU; 7.2 is known to be exact"}
 	}
 	return fmt.Sprintf("QEMU %v, Linux %v: a recording and its replay are identical", rec.Manifest["qemu_version"], rec.Manifest["kernel"]), nil
+}
+
+func tryRR(ctx context.Context, _ *ui.Term) (string, error) {
+	info, err := rr.Probe(ctx)
+	if err != nil {
+		return "", err
+	}
+	return strings.Join(append([]string{"rr " + info.Version}, info.Warnings...), "; "), nil
 }
 
 func tryWatch(ctx context.Context, _ *ui.Term) (string, error) {

@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 func main() {
+	watch.Main()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	root := newRootCommand()
 	err := root.ExecuteContext(ctx)

@@ -32,6 +32,8 @@ type recordOptions struct {
 	seed      uint64
 	stdin     string
 	vm        vmOptions
+
+	failOnExpr *regexp.Regexp // failOn, compiled
 }
 
 // vmOptions are the flags that only the vm recorder has.
@@ -40,6 +42,11 @@ type vmOptions struct {
 	include []string
 	rootfs  string
 	thin    bool
+}
+
+// asked tells whether a flag was given that only the vm recorder has.
+func (o vmOptions) asked() bool {
+	return o.memory != 0 || len(o.include) > 0 || o.rootfs != "" || o.thin
 }
 
 func newRecordCommand() *cobra.Command {
@@ -94,8 +101,7 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	if err != nil {
 		return &codeError{exitOwn, err}
 	}
-	failOn, err := compile(o.failOn)
-	if err != nil {
+	if o.failOnExpr, err = compile(o.failOn); err != nil {
 		return &codeError{exitOwn, err}
 	}
 	dev, err := chooseRecorder(ctx, o, job, term)
@@ -106,7 +112,7 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	if o.seed == 0 {
 		o.seed = rand.Uint64() >> 12 // a number that is exact in JSON, too
 	}
-	rec, err := attempts(ctx, o, failOn, dev, term)
+	rec, err := attempts(ctx, o, dev, term)
 	if err != nil {
 		return ownCode(err)
 	}
@@ -170,15 +176,15 @@ func compile(expr string) (*regexp.Regexp, error) {
 }
 
 // attempts makes one recording, or as many as it takes until one fails; nil is none.
-func attempts(ctx context.Context, o recordOptions, failOn *regexp.Regexp, dev *recorder, term *ui.Term) (*record.Recording, error) {
+func attempts(ctx context.Context, o recordOptions, dev *recorder, term *ui.Term) (*record.Recording, error) {
 	if o.untilFail <= 0 {
 		rec, err := dev.record(ctx, o.seed)
 		if err == nil {
-			rec.Outcome.Match(failOn, rec.Stdout, rec.Stderr)
+			rec.Outcome.Match(o.failOnExpr, rec.Stdout, rec.Stderr)
 		}
 		return rec, err
 	}
-	rec, tally, err := record.UntilFail(ctx, record.Attempts{Max: o.untilFail, Jobs: o.jobs, Seed: o.seed, FailOn: failOn}, dev.record,
+	rec, tally, err := record.UntilFail(ctx, record.Attempts{Max: o.untilFail, Jobs: o.jobs, Seed: o.seed, FailOn: o.failOnExpr}, dev.record,
 		func(t record.Tally) {
 			rate := float64(t.Done) / t.Elapsed.Minutes()
 			term.Progress(fmt.Sprintf("attempt %d of %d, %.0f a minute, at most %s left", t.Done, t.Max, rate, t.Left().Round(time.Second)))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/tapedeck-dev/tapedeck/internal/record"
+	"github.com/tapedeck-dev/tapedeck/internal/record/rr"
 	vmrec "github.com/tapedeck-dev/tapedeck/internal/record/vm"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
 )
@@ -21,10 +22,43 @@ type recorder struct {
 // it works, and the guest elsewhere.
 func chooseRecorder(ctx context.Context, o recordOptions, job record.Job, term *ui.Term) (*recorder, error) {
 	switch o.recorder {
-	case "auto", "vm":
+	case "rr":
+		info, err := rr.Probe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return rrRecorder(o, job, info), nil
+	case "vm":
+		return vmRecorder(ctx, o, job, term)
+	case "auto":
+		info, err := rr.Probe(ctx)
+		// Software counters do not preempt loops: races seldom show.
+		if err == nil && !info.Software && !o.vm.asked() {
+			return rrRecorder(o, job, info), nil
+		}
 		return vmRecorder(ctx, o, job, term)
 	}
 	return nil, fmt.Errorf("--recorder needs auto, rr or vm, found %q", o.recorder)
+}
+
+func rrRecorder(o recordOptions, job record.Job, info rr.Info) *recorder {
+	opt := rr.Options{Info: info}
+	if o.untilFail > 0 {
+		opt.Keep = func(r *record.Recording) bool {
+			r.Outcome.Match(o.failOnExpr, r.Stdout, r.Stderr)
+			return r.Outcome.Failed()
+		}
+	}
+	return &recorder{
+		kind: "rr",
+		record: func(ctx context.Context, seed uint64) (*record.Recording, error) {
+			job := job
+			job.Seed = seed
+			return rr.Record(ctx, job, opt)
+		},
+		shared: func() ([]record.File, error) { return nil, nil },
+		close:  func() error { return nil },
+	}
 }
 
 func vmRecorder(ctx context.Context, o recordOptions, job record.Job, term *ui.Term) (*recorder, error) {

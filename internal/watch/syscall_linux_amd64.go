@@ -29,18 +29,15 @@ func pathArgs(nr uint64) []pathArg {
 	return nil
 }
 
-// syscall is called at the start and at the end of every system call of a
-// thread. Paths are noted at the start: the call may change what they mean.
-func (t *tracer) syscall(pid int, start bool) {
-	if !start {
-		return
-	}
+// syscall is called at the start of every traced system call of a thread. The
+// paths are resolved at once: the call may change what they mean.
+func (t *tracer) syscall(pid int) {
 	var r unix.PtraceRegs
 	if unix.PtraceGetRegs(pid, &r) != nil {
 		return
 	}
 	args := [6]uint64{r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9}
-	if r.Orig_rax == unix.SYS_GETDENTS64 || r.Orig_rax == unix.SYS_GETDENTS {
+	if isListing(r.Orig_rax) {
 		if dir, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, int32(args[0]))); err == nil {
 			t.listed[dir] = true
 		}

@@ -66,16 +66,20 @@ type tracer struct {
 	root    int
 	files   map[string]bool
 	listed  map[string]bool
-	entered map[int]bool // threads that are inside a system call
+	known   map[int]bool // threads that have had their first stop
 	seen    *Seen
 }
 
-const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
+const options = unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
 	unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
 
 func run(ctx context.Context, p Program) (*Seen, error) {
 	start := time.Now()
-	cmd := &exec.Cmd{Path: p.Path, Args: p.Args, Env: p.Env, Dir: p.Dir, Stdout: p.Stdout, Stderr: p.Stderr,
+	self, args, err := child(p)
+	if err != nil {
+		return nil, err
+	}
+	cmd := &exec.Cmd{Path: self, Args: args, Env: p.Env, Dir: p.Dir, Stdout: p.Stdout, Stderr: p.Stderr,
 		SysProcAttr: &syscall.SysProcAttr{Ptrace: true, Setpgid: true}}
 	if p.Stdin != "" {
 		f, err := os.Open(p.Stdin)
@@ -88,8 +92,7 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	t := &tracer{root: cmd.Process.Pid, files: map[string]bool{}, listed: map[string]bool{}, entered: map[int]bool{}, seen: &Seen{}}
-	t.file(p.Path)
+	t := &tracer{root: cmd.Process.Pid, files: map[string]bool{}, listed: map[string]bool{}, known: map[int]bool{}, seen: &Seen{}}
 	stop := make(chan struct{})
 	defer close(stop)
 	var late <-chan time.Time
@@ -106,7 +109,7 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 		}
 		unix.Kill(-t.root, unix.SIGKILL)
 	}()
-	err := t.loop()
+	err = t.loop()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -140,8 +143,8 @@ func (t *tracer) loop() error {
 	if err := unix.PtraceSetOptions(t.root, options); err != nil {
 		return err
 	}
-	t.executable(t.root)
-	t.resume(t.root, 0)
+	t.known[t.root] = true
+	unix.PtraceCont(t.root, 0)
 	for {
 		pid, err := unix.Wait4(-1, &ws, unix.WALL|unix.WNOTHREAD, &ru)
 		switch {
@@ -155,7 +158,7 @@ func (t *tracer) loop() error {
 		t.seen.MaxRSS = max(t.seen.MaxRSS, ru.Maxrss<<10)
 		switch {
 		case ws.Exited() || ws.Signaled():
-			delete(t.entered, pid)
+			delete(t.known, pid)
 			if pid == t.root {
 				t.seen.Code = ws.ExitStatus()
 				if ws.Signaled() {
@@ -173,33 +176,19 @@ func (t *tracer) loop() error {
 func (t *tracer) stopped(pid int, ws unix.WaitStatus) {
 	sig := ws.StopSignal()
 	switch {
-	case sig == unix.SIGTRAP|0x80:
-		t.entered[pid] = !t.entered[pid]
-		t.syscall(pid, t.entered[pid])
-		sig = 0
 	case sig == unix.SIGTRAP && ws.TrapCause() > 0:
-		if ws.TrapCause() == unix.PTRACE_EVENT_EXEC {
-			t.entered[pid] = true // the stop at the end of execve is still to come
+		switch ws.TrapCause() {
+		case unix.PTRACE_EVENT_SECCOMP:
+			t.syscall(pid)
+		case unix.PTRACE_EVENT_EXEC:
 			t.executable(pid)
 		}
 		sig = 0
-	case sig == unix.SIGSTOP && !t.known(pid):
-		t.entered[pid] = false // a new thread or process, in its first stop
-		sig = 0
+	case sig == unix.SIGSTOP && !t.known[pid]:
+		sig = 0 // a new thread or process, in its first stop
 	}
-	t.resume(pid, int(sig))
-}
-
-func (t *tracer) known(pid int) bool {
-	_, ok := t.entered[pid]
-	return ok
-}
-
-func (t *tracer) resume(pid, sig int) {
-	if !t.known(pid) {
-		t.entered[pid] = false
-	}
-	unix.PtraceSyscall(pid, sig) // fails if the thread was killed meanwhile: wait tells
+	t.known[pid] = true
+	unix.PtraceCont(pid, int(sig)) // fails if the thread was killed meanwhile: wait tells
 }
 
 // executable notes the program that a process has just become, and the dynamic

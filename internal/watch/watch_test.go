@@ -2,9 +2,15 @@ package watch
 
 import (
 	"bytes"
+	"os"
 	"slices"
 	"testing"
 )
+
+func TestMain(m *testing.M) {
+	Main()
+	os.Exit(m.Run())
+}
 
 func run1(t *testing.T, args ...string) (*Seen, string) {
 	t.Helper()
