@@ -24,7 +24,7 @@ internal/record/rr: internal/record internal/exttool
 internal/record/vm: internal/record internal/exttool internal/vm internal/watch
 internal/watch:
 internal/vm: internal/exttool internal/record
-internal/replay: bundle internal/exttool internal/vm internal/record/rr
+internal/replay: bundle internal/exttool internal/record internal/vm internal/record/rr
 internal/rewind: internal/exttool
 cmd/tapedeck: *
 `

@@ -24,6 +24,7 @@ type Tape struct {
 	Dir      string // the recording's files; removed by Close
 	VM       *vm.Tape
 	Base     *vm.Base
+	RR       bundle.Recorder // the manifest's entry, of a recording with rr
 	Warnings []string
 }
 
@@ -54,8 +55,11 @@ func Open(ctx context.Context, path, cache string) (*Tape, error) {
 	}
 	defer r.Close()
 	for _, rec := range r.Manifest().Recorders {
-		if rec.Kind() == "vm" {
+		switch rec.Kind() {
+		case "vm":
 			return openVM(ctx, r, cache)
+		case "rr":
+			return openRR(ctx, r, rec)
 		}
 	}
 	return nil, ErrNothingToReplay
@@ -142,6 +146,13 @@ func take(r *bundle.Reader, name, dst string) error {
 
 // Run replays the recording once.
 func (t *Tape) Run(ctx context.Context) (*Report, error) {
+	if t.Kind == "rr" {
+		return t.runRR(ctx)
+	}
+	return t.runVM(ctx)
+}
+
+func (t *Tape) runVM(ctx context.Context) (*Report, error) {
 	start := time.Now()
 	want, err := vm.LoadConsole(filepath.Join(t.Dir, vm.ConsoleFile))
 	if err != nil {
