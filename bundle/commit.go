@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // Commit writes the manifest and puts the bundle in its place, whole, instead
@@ -43,28 +45,13 @@ func (w *Writer) commit(m *Manifest) error {
 	}
 	entry := append(append(head, text...), padding(int64(len(text)))...)
 
-	dir, base := filepath.Split(w.path)
-	tmp, err := os.CreateTemp(orDot(dir), partial(base))
-	if err != nil {
+	return replace(w.path, func(tmp io.Writer) error {
+		err := w.assemble(tmp, entry)
+		if err == nil && w.aborted.Load() {
+			err = ErrAborted
+		}
 		return err
-	}
-	err = w.assemble(tmp, entry)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if w.aborted.Load() && err == nil {
-		err = ErrAborted
-	}
-	if err != nil {
-		return errors.Join(err, discard(tmp))
-	}
-	if err := tmp.Close(); err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	if err := os.Rename(tmp.Name(), w.path); err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return syncDir(orDot(dir))
+	})
 }
 
 // finish completes the manifest and returns its text.
@@ -94,19 +81,11 @@ func (w *Writer) finish(m *Manifest) ([]byte, error) {
 	return text, err
 }
 
-// assemble writes the bundle: manifest, files, end of the tar, entry index,
-// seek table.
-func (w *Writer) assemble(tmp *os.File, entry []byte) error {
-	out := bufio.NewWriterSize(tmp, 1<<20)
-	var frames []frame
-	put := func(data []byte) error {
-		packed := w.press.frame(data)
-		frames = append(frames, frame{packed: uint32(len(packed)), size: uint32(len(data)), sum: sumOf(packed)})
-		_, err := out.Write(packed)
-		return err
-	}
+// assemble writes the bundle: manifest, files, and what goes behind them.
+func (w *Writer) assemble(tmp io.Writer, entry []byte) error {
+	o := &output{w: tmp, enc: w.press.enc}
 	for piece := entry; len(piece) > 0; piece = piece[min(len(piece), frameSize):] {
-		if err := put(piece[:min(len(piece), frameSize)]); err != nil {
+		if err := o.frame(piece[:min(len(piece), frameSize)]); err != nil {
 			return err
 		}
 	}
@@ -114,27 +93,68 @@ func (w *Writer) assemble(tmp *os.File, entry []byte) error {
 		if w.aborted.Load() {
 			return ErrAborted
 		}
-		frames = append(frames, s.frame)
-		if _, err := io.Copy(out, io.NewSectionReader(w.spool, s.at, int64(s.packed))); err != nil {
+		o.frames = append(o.frames, s.frame)
+		if _, err := io.Copy(tmp, io.NewSectionReader(w.spool, s.at, int64(s.packed))); err != nil {
 			return err
 		}
-	}
-	if err := put(make([]byte, 2*block)); err != nil {
-		return err
 	}
 	starts := make([]int64, len(w.starts))
 	for i, s := range w.starts {
 		starts[i] = s + int64(len(entry))
 	}
-	index := appendIndex(nil, starts, w.pos+int64(len(entry)))
-	frames = append(frames, frame{packed: uint32(len(index)), sum: emptySum})
-	if _, err := out.Write(index); err != nil {
+	return o.finish(starts, w.pos+int64(len(entry)))
+}
+
+// output writes frames and remembers them for the seek table.
+type output struct {
+	w      io.Writer
+	enc    *zstd.Encoder
+	frames []frame
+}
+
+func (o *output) frame(data []byte) error {
+	packed := pack(o.enc, data)
+	o.frames = append(o.frames, frame{packed: uint32(len(packed)), size: uint32(len(data)), sum: sumOf(packed)})
+	_, err := o.w.Write(packed)
+	return err
+}
+
+// finish writes the end mark of the tar, in a frame of its own so that more can
+// be attached in front of it, the entry index, and the seek table.
+func (o *output) finish(starts []int64, end int64) error {
+	if err := o.frame(make([]byte, 2*block)); err != nil {
 		return err
 	}
-	if _, err := out.Write(appendSeekTable(nil, frames)); err != nil {
+	index := appendIndex(nil, starts, end)
+	o.frames = append(o.frames, frame{packed: uint32(len(index)), sum: emptySum})
+	_, err := o.w.Write(appendSeekTable(index, o.frames))
+	return err
+}
+
+// replace puts a file in the place of path, or leaves things as they are.
+func replace(path string, fill func(io.Writer) error) error {
+	dir, base := filepath.Split(path)
+	tmp, err := os.CreateTemp(orDot(dir), partial(base))
+	if err != nil {
 		return err
 	}
-	return out.Flush()
+	out := bufio.NewWriterSize(tmp, 1<<20)
+	if err = fill(out); err == nil {
+		err = out.Flush()
+	}
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err != nil {
+		return errors.Join(err, discard(tmp))
+	}
+	if err = tmp.Close(); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return syncDir(orDot(dir))
 }
 
 // idOf makes an id in the form of a UUID (version 8, "made otherwise") of a

@@ -40,11 +40,7 @@ type press struct {
 
 func newPress(spool *os.File) (*press, error) {
 	n := min(runtime.GOMAXPROCS(0), maxWorkers)
-	enc, err := zstd.NewWriter(nil,
-		zstd.WithEncoderConcurrency(n),
-		zstd.WithEncoderCRC(true),
-		zstd.WithWindowSize(frameSize),
-		zstd.WithEncoderLevel(zstd.SpeedDefault))
+	enc, err := newEncoder(n)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +49,14 @@ func newPress(spool *os.File) (*press, error) {
 		p.slots <- nil
 	}
 	return p, nil
+}
+
+func newEncoder(cores int) (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil,
+		zstd.WithEncoderConcurrency(cores),
+		zstd.WithEncoderCRC(true),
+		zstd.WithWindowSize(frameSize),
+		zstd.WithEncoderLevel(zstd.SpeedDefault))
 }
 
 // buffer waits for a free buffer. It has to go back by compress or release.
@@ -70,7 +74,7 @@ func (p *press) release(b []byte) { p.slots <- b }
 func (p *press) compress(b []byte) *spooled {
 	s := &spooled{frame: frame{size: uint32(len(b))}}
 	p.wg.Go(func() {
-		out := p.frame(b)
+		out := pack(p.enc, b)
 		p.release(b)
 		s.packed = uint32(len(out))
 		s.sum = sumOf(out)
@@ -89,8 +93,8 @@ func (p *press) compress(b []byte) *spooled {
 	return s
 }
 
-// frame compresses one piece, on the caller's time.
-func (p *press) frame(b []byte) []byte { return p.enc.EncodeAll(b, make([]byte, 0, len(b)/2+64)) }
+// pack compresses one piece, on the caller's time.
+func pack(enc *zstd.Encoder, b []byte) []byte { return enc.EncodeAll(b, make([]byte, 0, len(b)/2+64)) }
 
 // sumOf is the checksum that a frame of ours ends with.
 func sumOf(packed []byte) uint32 { return binary.LittleEndian.Uint32(packed[len(packed)-4:]) }
