@@ -175,8 +175,7 @@ func (s *stub) stopped(ctx context.Context) (string, error) {
 	if err := s.conn.SetDeadline(time.Now().Add(min(s.limit, haltLimit))); err != nil {
 		return "", s.wrap(err)
 	}
-	s.wire.w.WriteByte(3)
-	if err := s.wire.w.Flush(); err != nil {
+	if err := s.wire.ack(3); err != nil {
 		return "", s.wrap(err)
 	}
 	for !strings.HasPrefix(answer, "T") {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"sync"
 )
 
 // maxPacket bounds a packet of gdb's remote protocol, in either direction. What
@@ -18,11 +19,13 @@ const maxPacket = 1 << 20
 const interruptPacket = "\x03"
 
 // wire reads and writes the packets of gdb's remote serial protocol, with
-// acknowledgements until noAck is set.
+// acknowledgements until the other end asks to do without.
 type wire struct {
 	r     *bufio.Reader
-	w     *bufio.Writer
-	noAck bool
+	noAck bool // set by what is read
+
+	mu sync.Mutex // acknowledgements and answers come from two goroutines
+	w  *bufio.Writer
 }
 
 func newWire(rw io.ReadWriter) *wire {
@@ -55,7 +58,9 @@ func (c *wire) read() (string, error) {
 		if c.noAck {
 			return payload, nil
 		}
+		c.noAck = payload == noAckPacket
 		if err != nil || byte(want) != sum {
+			c.noAck = false
 			if err := c.ack('-'); err != nil {
 				return "", err
 			}
@@ -105,7 +110,13 @@ func (c *wire) body() (string, byte, error) {
 	}
 }
 
+// noAckPacket asks to do without acknowledgements from then on.
+const noAckPacket = "QStartNoAckMode"
+
+// ack sends a byte outside of a packet.
 func (c *wire) ack(b byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.w.WriteByte(b)
 	return c.w.Flush()
 }
@@ -113,6 +124,8 @@ func (c *wire) ack(b byte) error {
 // write sends a payload; it doesn't wait for the acknowledgement, which read
 // passes over.
 func (c *wire) write(payload string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var sum byte
 	put := func(b byte) {
 		sum += b

@@ -58,14 +58,12 @@ func (s *server) talk(conn net.Conn) {
 		if err != nil {
 			answer = "E01"
 			if errors.Is(err, errGuestEnded) {
+				s.vm.ended(err)
 				return
 			}
 		}
 		if s.wire.write(answer) != nil || packet == "D" || packet == "k" {
 			return
-		}
-		if packet == "QStartNoAckMode" {
-			s.wire.noAck = true
 		}
 	}
 }
@@ -84,7 +82,7 @@ func (s *server) answer(packet string) (string, error) {
 	switch name {
 	case "?":
 		return s.stopReply("")
-	case "D", "k", "QStartNoAckMode", "QThreadSuffixSupported":
+	case "D", "k", noAckPacket:
 		return "OK", nil
 	case "qSupported":
 		return "PacketSize=4000;QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;qXfer:auxv:read+;" +

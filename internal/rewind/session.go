@@ -91,13 +91,21 @@ func (s *Session) open(ctx context.Context, opt Options) error {
 	}
 	for _, c := range append(commands, attach...) {
 		if _, err := s.gdb.console(ctx, c); err != nil {
-			return fmt.Errorf("gdb: %s: %w", c, err)
+			return s.explain(fmt.Errorf("gdb: %s: %w", c, err))
 		}
 	}
 	if s.failure, err = s.target.ToFailure(ctx, s.gdb); err != nil {
 		return err
 	}
 	return s.toPanic(ctx)
+}
+
+// explain adds what the target knows of a failed connection.
+func (s *Session) explain(err error) error {
+	if t, ok := s.target.(interface{ cause() error }); ok && t.cause() != nil {
+		return fmt.Errorf("%w (%w)", err, t.cause())
+	}
+	return err
 }
 
 // panics are functions at which a program that ends itself should be looked at:

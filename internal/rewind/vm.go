@@ -37,6 +37,7 @@ type VM struct {
 	fail    Failure
 	exe     string
 	aux     []byte
+	broken  error  // what ended the machine, if something did
 	pending uint64 // where the next resumption goes, 0 for a normal one
 	done    chan struct{}
 }
@@ -132,6 +133,19 @@ func (e *Ending) setStatus(status int, core bool) {
 		return
 	}
 	e.Code = status >> 8 & 0xff
+}
+
+func (v *VM) ended(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.broken = err
+}
+
+// cause tells why gdb lost its connection.
+func (v *VM) cause() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.broken
 }
 
 func (v *VM) serve() {
