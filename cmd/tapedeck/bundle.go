@@ -39,8 +39,11 @@ without digests. BUNDLE may be - for standard input.`,
 Exit codes:
   0  ok   1  error   3  verify found damage   4  usage
   10  no such bundle   11  damaged   12  newer version`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("need one of the commands that %s --help lists, found %q", c.CommandPath(), args[0])
+			}
 			return usageError("need a command: %s --help lists them", c.CommandPath())
 		},
 	}
@@ -115,6 +118,14 @@ func spoolStdin(r io.Reader, most int64) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// count writes "1 file", "2 files".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n, " ", what)
 }
 
 func printJSON(w io.Writer, v any) error {

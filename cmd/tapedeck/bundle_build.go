@@ -273,7 +273,7 @@ func (b *builder) report(m *bundle.Manifest, out string) error {
 			"path": out, "bundle_id": m.BundleID, "files": len(m.Files), "packed_bytes": st.Size(), "unpacked_bytes": unpacked,
 		})
 	}
-	b.term.Say(fmt.Sprintf("%d files, %s unpacked, %s packed", len(m.Files), ui.Bytes(unpacked), ui.Bytes(st.Size())))
+	b.term.Say(fmt.Sprintf("%s, %s unpacked, %s packed", count(len(m.Files), "file"), ui.Bytes(unpacked), ui.Bytes(st.Size())))
 	_, err = io.WriteString(b.term.Out, strings.TrimSpace(out)+"\n")
 	return err
 }

@@ -27,6 +27,9 @@ Exit codes:
   0  ok   1  error   4  usage   10  no such bundle   11  damaged   12  newer version`,
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
+			if asJSON && raw {
+				return usageError("need either --json or --manifest")
+			}
 			r, done, err := openBundle(c, lim, args[0])
 			if err != nil {
 				return err
@@ -45,7 +48,6 @@ Exit codes:
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the summary and the manifest as JSON")
 	c.Flags().BoolVar(&raw, "manifest", false, "print the manifest as it is in the bundle")
-	c.MarkFlagsMutuallyExclusive("json", "manifest")
 	return c
 }
 
@@ -83,7 +85,7 @@ func printInspection(w io.Writer, r *bundle.Reader) error {
 			row("created", m.CreatedAt.Format(time.RFC3339))
 		}
 		row("format", fmt.Sprintf("%s, version %s", v.Format, m.Version))
-		row("size", fmt.Sprintf("%s, %s unpacked, %d files", ui.Bytes(v.Packed), ui.Bytes(v.Unpacked), v.Files))
+		row("size", fmt.Sprintf("%s, %s unpacked, %s", ui.Bytes(v.Packed), ui.Bytes(v.Unpacked), count(v.Files, "file")))
 		o := m.Origin
 		some("origin", strings.Join(nonEmpty(o.Service, o.Env, o.Region, o.Revision), ", "))
 		some("image", o.OCIImage)

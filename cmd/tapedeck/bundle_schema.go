@@ -14,8 +14,11 @@ func newBundleSchemaCommand() *cobra.Command {
 
 Exit codes:
   0  ok   1  error   4  usage`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError("need no arguments, found %q", args[0])
+			}
 			_, err := c.OutOrStdout().Write(bundle.Schema())
 			return err
 		},

@@ -74,7 +74,7 @@ func printReport(out io.Writer, rep *bundle.Report, all bool) error {
 			}
 		}
 	})
-	fmt.Fprintf(out, "%s: %d files, %s", rep.Status, len(rep.Files), ui.Bytes(rep.Bytes))
+	fmt.Fprintf(out, "%s: %s, %s", rep.Status, count(len(rep.Files), "file"), ui.Bytes(rep.Bytes))
 	for _, s := range []bundle.Status{bundle.OK, bundle.Damaged, bundle.Missing, bundle.Unlisted, bundle.Unverified, bundle.Detached} {
 		if n := rep.Totals[s]; n > 0 {
 			fmt.Fprintf(out, "; %d %s", n, s)
