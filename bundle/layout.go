@@ -176,6 +176,9 @@ func (r *Reader) match() error {
 	listed := make(map[string]bool, len(r.files))
 	for _, f := range r.files {
 		listed[f.Path] = true
+		if err := r.lim.checkName(f.Path); err != nil {
+			return err
+		}
 		if f.Size > r.lim.File {
 			return &LimitError{Path: f.Path, What: "bytes of a file", Limit: r.lim.File, Found: f.Size}
 		}

@@ -85,8 +85,8 @@ type Origin struct {
 }
 
 // Recorder is what one recorder left. It is an open map: each kind has its own
-// fields, and those whose name ends in _file, _dir or _profile are paths in the
-// bundle.
+// fields. rr_trace_dir, jfr_file and bpf_profile are known to be paths in the
+// bundle; whoever takes another field for one asks [Recorder.Path].
 type Recorder map[string]any
 
 // Kind is the recorder's name: rr, vm, jfr, ebpf…
@@ -96,6 +96,13 @@ func (r Recorder) Kind() string { return r.String("kind") }
 func (r Recorder) String(field string) string {
 	s, _ := r[field].(string)
 	return s
+}
+
+// Path returns a field that is the path of a file or folder in the bundle, or
+// an error if it can't be one.
+func (r Recorder) Path(field string) (string, error) {
+	p := strings.TrimSuffix(r.String(field), "/")
+	return p, CheckPath(p)
 }
 
 // UnmarshalYAML goes by the plain type: the YAML library gives maps within a

@@ -3,6 +3,8 @@ package bundle
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +20,9 @@ func (m *Manifest) Check() error {
 		if r.Kind() == "" {
 			return &ManifestError{Field: item("recorders", i) + "kind", Need: "the recorder's name", Found: "none"}
 		}
+	}
+	if err := m.checkPlaces(); err != nil {
+		return err
 	}
 	keys := map[string]bool{"": true}
 	for i, k := range m.Keys {
@@ -64,4 +69,38 @@ func (f *File) check() *ManifestError {
 		return &ManifestError{Field: "class", Need: "public, internal or restricted", Found: fmt.Sprintf("%.40q", f.Class)}
 	}
 	return nil
+}
+
+// checkPlaces looks at the fields that say where in the bundle something is,
+// for the sake of whoever joins them with the folder that it was unpacked to.
+func (m *Manifest) checkPlaces() error {
+	places := map[string]string{
+		"inputs.time_stream": m.Inputs.TimeStream, "inputs.order_stream": m.Inputs.OrderStream,
+		"inputs.network_cassette": m.Inputs.NetworkCassette, "inputs.db_cassette": m.Inputs.DBCassette,
+		"privacy.report": m.Privacy.Report,
+	}
+	for k, v := range m.Inputs.Extra {
+		if s, ok := v.(string); ok && isPlace(k) {
+			places["inputs."+k] = s
+		}
+	}
+	for i, a := range m.Attestations {
+		places[item("attestations", i)+"file"] = a.File
+	}
+	for i, r := range m.Recorders {
+		for _, k := range []string{"rr_trace_dir", "jfr_file", "bpf_profile"} {
+			places[item("recorders", i)+k] = r.String(k)
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(places)) {
+		if place := places[field]; place != "" && CheckPath(strings.TrimSuffix(place, "/")) != nil {
+			return &ManifestError{Field: field, Need: "a path in the bundle", Found: fmt.Sprintf("%.80q", place)}
+		}
+	}
+	return nil
+}
+
+// isPlace tells whether a field of inputs is one that other protocols have.
+func isPlace(field string) bool {
+	return strings.HasSuffix(field, "_cassette") || strings.HasSuffix(field, "_stream")
 }

@@ -45,7 +45,7 @@ func (m *Manifest) Unknown() []string {
 	var list []string
 	m.eachExtra(func(at string, known reflect.Type, extra map[string]any) {
 		for _, k := range slices.Sorted(maps.Keys(extra)) {
-			if at == "inputs." && (strings.HasSuffix(k, "_cassette") || strings.HasSuffix(k, "_stream")) {
+			if at == "inputs." && isPlace(k) {
 				continue // other protocols: the manifest is open for them
 			}
 			list = append(list, at+k)

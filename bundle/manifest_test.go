@@ -125,6 +125,11 @@ func TestManifestErrors(t *testing.T) {
 		{"class", "version: 1\nfiles: [{path: a, size: 1, class: secret}]", "need public, internal or restricted"},
 		{"key", "version: 1\nfiles: [{path: a, size: 1, encryption: k}]", "need the id of an entry of keys"},
 		{"keys", "version: 1\nkeys: [{id: k}, {id: k}]", "keys[1].id: need an id of its own"},
+		{"rr outside", "version: 1\nrecorders: [{kind: rr, rr_trace_dir: ../../home}]", `recorders[0].rr_trace_dir: need a path in the bundle, found "../../home"`},
+		{"cassette outside", "version: 1\ninputs: {network_cassette: /etc/}", "inputs.network_cassette: need a path in the bundle"},
+		{"other cassette outside", "version: 1\ninputs: {redis_cassette: ../x}", "inputs.redis_cassette: need a path in the bundle"},
+		{"attestation outside", "version: 1\nattestations: [{type: sbom, file: /x}]", "attestations[0].file: need a path in the bundle"},
+		{"report outside", "version: 1\nprivacy: {report: a/../../b}", "privacy.report: need a path in the bundle"},
 		{"alias", "version: 1\nenv: &e {a: b}\ntoolchain: *e", "found a YAML anchor or alias"},
 	}
 	for _, tt := range tests {

@@ -66,6 +66,8 @@ func TestSchemaAndParserAgree(t *testing.T) {
 		`{"version": 1, "recorders": [], "origin": 1}`,
 		`{"version": 1, "recorders": [], "inputs": {"random_seed": -1}}`,
 		`{"version": 1, "recorders": [], "inputs": {"random_seed": 18446744073709551616}}`,
+		`{"version": 1, "recorders": [{"kind": "rr", "rr_trace_dir": "/tmp/rr"}]}`,
+		`{"version": 1, "recorders": [], "inputs": {"redis_cassette": "../x"}}`,
 		`{"version": 1, "recorders": [], "env": {"a": {}}}`,
 		`{"version": 1, "recorders": [], "env": []}`,
 		`{"version": 1, "recorders": [], "files": [{"path": "", "size": 1}]}`,
