@@ -19,13 +19,13 @@ import (
 //
 // Nothing is ever written outside dir, over a file that exists, or through a
 // symbolic link. A file that doesn't match the manifest is removed again, and
-// ends the extraction.
+// ends the extraction. What it makes is for its owner alone, like the bundle.
 func (r *Reader) Extract(ctx context.Context, dir string, names ...string) error {
 	list, err := r.choose(names)
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(dir)
@@ -131,7 +131,7 @@ func extractFile(root *os.Root, name string, src io.Reader) error {
 		return err
 	}
 	// O_EXCL fails on whatever is there already, a link to nowhere included.
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return &occupied{name: name, err: err}
 	}
@@ -173,7 +173,7 @@ func makeParents(root *os.Root, dir string) error {
 	st, err := root.Lstat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return root.Mkdir(dir, 0o777)
+		return root.Mkdir(dir, 0o700)
 	case err != nil:
 		return err
 	case !st.IsDir():

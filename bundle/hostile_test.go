@@ -39,6 +39,7 @@ func TestHostile(t *testing.T) {
 		{"folder outside", with(tar.Header{Name: "../d/", Typeflag: tar.TypeDir}), "has an empty, . or .. element"},
 		{"duplicate", makeTar(t, []byte("x"), one, tar.Header{Name: "a"}, tar.Header{Name: "a"}), `"a" is in the tar twice`},
 		{"duplicate by dots", makeTar(t, []byte("x"), one, tar.Header{Name: "a"}, tar.Header{Name: "./a"}), `"a" is in the tar twice`},
+		{"file as a folder", makeTar(t, []byte("x"), one, tar.Header{Name: "a"}, tar.Header{Name: "a/b"}), `"a/b" is below "a", which is a file`},
 		{"two manifests", makeTar(t, nil, one, one), "is in the tar twice"},
 		{"manifest in both places", makeTar(t, nil, one, tar.Header{Name: folder + ManifestName}), "is a second manifest"},
 		{"outside the folder", makeTar(t, []byte("x"), tar.Header{Name: folder + ManifestName}, tar.Header{Name: "x"}), "is outside the folder of the manifest"},

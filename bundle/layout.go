@@ -192,6 +192,13 @@ func (r *Reader) match() error {
 		}
 	}
 	for name := range r.entries {
+		for i, c := range name {
+			if c == '/' && r.entries[name[:i]] != nil {
+				return &UnsafeError{Path: name, Reason: fmt.Sprintf("is below %q, which is a file", name[:i])}
+			}
+		}
+	}
+	for name := range r.entries {
 		if !listed[name] && !isSignature(name) {
 			r.unlisted = append(r.unlisted, name)
 			delete(r.entries, name)

@@ -142,6 +142,11 @@ func TestFailureLeavesNothing(t *testing.T) {
 		},
 		"just aborted":  func(t *testing.T, w *Writer) error { w.Abort(); return w.Add("x", strings.NewReader(""), FileInfo{}) },
 		"aborted first": func(t *testing.T, w *Writer) error { w.Abort(); return w.Commit(testManifest()) },
+		"disk fails": func(t *testing.T, w *Writer) error {
+			must(t, w.spool.Close())
+			_ = w.Add("x", bytes.NewReader(noise(1, 5*frameSize)), FileInfo{})
+			return w.Commit(testManifest())
+		},
 		"bad key": func(t *testing.T, w *Writer) error {
 			must(t, w.Add("x", strings.NewReader(""), FileInfo{Encryption: "nokey"}))
 			return w.Commit(testManifest())
