@@ -45,6 +45,9 @@ func (e *CommandError) Error() string { return e.Message }
 // ErrGDBEnded is wrapped by the error that tells gdb's last words.
 var ErrGDBEnded = errors.New("gdb has ended")
 
+// noHistory is all that some versions say at either end of the recording.
+const noHistory = "No more reverse-execution history"
+
 const (
 	maxWords  = 2 << 10
 	killAfter = 3 * time.Second // an interrupted gdb gets to answer
@@ -177,6 +180,10 @@ func (g *GDB) run(ctx context.Context, command string, resumes bool) (answer, er
 	for {
 		select {
 		case r, ok := <-g.records:
+			if !ok && interrupted == nil {
+				g.gone()
+				return a, context.Cause(ctx)
+			}
 			if !ok {
 				return a, g.gone()
 			}
@@ -211,6 +218,9 @@ func (g *GDB) run(ctx context.Context, command string, resumes bool) (answer, er
 		}
 		if answered && (stopped || !resumes) {
 			a.console = text.String()
+			if stopped && a.stop.str("reason") == "" && strings.Contains(a.console, noHistory) {
+				a.stop.fields = append(a.stop.fields, field{"reason", value{text: "no-history"}})
+			}
 			if interrupted == nil {
 				return a, context.Cause(ctx)
 			}

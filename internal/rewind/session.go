@@ -56,7 +56,7 @@ type Session struct {
 	target  Target
 	gdb     *GDB
 	failure Failure
-	isGo    *bool // nil when not known yet
+	notGo   bool // no use asking for goroutines
 }
 
 const commandLimit = time.Minute
@@ -281,17 +281,13 @@ func exists(path string) bool {
 // goroutine returns the number of the goroutine on a thread of a Go program, 0
 // if it is none. The thread-local word below fs_base holds its descriptor.
 func (s *Session) goroutine(ctx context.Context, thread string) int64 {
-	if s.isGo == nil {
-		_, err := s.gdb.do(ctx, "-data-evaluate-expression --language c "+quote("sizeof('runtime.g')"))
-		found := err == nil
-		s.isGo = &found
-	}
-	if !*s.isGo {
+	if s.notGo {
 		return 0
 	}
 	a, err := s.gdb.do(ctx, "-data-evaluate-expression --thread "+thread+" --frame 0 --language c "+
 		quote("(*('runtime.g' **)($fs_base-8))->goid"))
 	if err != nil {
+		s.notGo = strings.HasPrefix(err.Error(), "No symbol")
 		return 0
 	}
 	n, _ := strconv.ParseInt(a.results.str("value"), 10, 64)
