@@ -78,7 +78,7 @@ func openVM(ctx context.Context, r *bundle.Reader, cache string) (t *Tape, err e
 	t = &Tape{Manifest: r.Manifest(), Kind: "vm", Dir: dir}
 	defer func() {
 		if err != nil {
-			t.Close()
+			os.RemoveAll(dir)
 		}
 	}()
 	packed := false
@@ -114,16 +114,21 @@ func openVM(ctx context.Context, r *bundle.Reader, cache string) (t *Tape, err e
 	if qemu.Digest != t.VM.Base.QEMU.Digest {
 		t.Warnings = append(t.Warnings, fmt.Sprintf("recorded with QEMU %s, replaying with %s: another build may diverge", t.VM.Base.QEMU.Version, qemu.Version))
 	}
-	var snap io.Reader
-	if packed {
-		f, err := r.Open(vmDir + vm.SnapshotFile)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		snap = f
+	if !packed {
+		t.Base, err = vm.UnpackBase(cache, t.VM.Base, nil, qemu)
+		return t, err
 	}
-	t.Base, err = vm.UnpackBase(cache, t.VM.Base, snap, qemu)
+	f, err := r.Open(vmDir + vm.SnapshotFile)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if t.Base, err = vm.UnpackBase(cache, t.VM.Base, f, qemu); err != nil {
+		return nil, err
+	}
+	// What the cache had already is read all the same: a damaged bundle is one
+	// wherever it is opened.
+	_, err = io.Copy(io.Discard, f)
 	return t, err
 }
 

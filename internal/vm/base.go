@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
 )
 
@@ -74,12 +76,18 @@ func EnsureBase(ctx context.Context, cache string, m Machine, say func(string)) 
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := lock(cache)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	kernel, err := FetchKernel(ctx, cache, say)
 	if err != nil {
 		return nil, fmt.Errorf("guest kernel: %w", err)
 	}
-	dir := filepath.Join(cache, "base-"+baseKey(qemu, kernel, m))
-	if b, err := loadBase(dir, qemu); err == nil {
+	// Bundles name a snapshot by its digest, a recorder by what it was made from.
+	link := filepath.Join(cache, "made-from-"+baseKey(qemu, kernel, m))
+	if b, err := loadBase(link, qemu); err == nil {
 		return b, nil
 	}
 	say(fmt.Sprintf("booting the guest once for its snapshot (Linux %s, %d MiB)", kernel.Release, m.Memory))
@@ -95,14 +103,30 @@ func EnsureBase(ctx context.Context, cache string, m Machine, say func(string)) 
 	if err := b.boot(ctx, kernel); err != nil {
 		return nil, fmt.Errorf("boot the guest: %w", err)
 	}
-	if err := os.Rename(tmp, dir); err != nil {
-		if b, again := loadBase(dir, qemu); again == nil {
-			return b, nil // another tapedeck was quicker
-		}
+	b.Dir = baseDir(cache, b.Digest)
+	if err := os.Rename(tmp, b.Dir); err != nil {
 		return nil, err
 	}
-	b.Dir = dir
-	return b, nil
+	os.Remove(link)
+	return b, os.Symlink(filepath.Base(b.Dir), link)
+}
+
+func baseDir(cache, digest string) string { return filepath.Join(cache, "base-"+digest) }
+
+// lock keeps other tapedecks from filling the cache at the same time.
+func lock(cache string) (unlock func(), err error) {
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(cache, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock the cache: %w", err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // baseKey names everything that the snapshot depends on.
@@ -113,7 +137,11 @@ func baseKey(q QEMU, k *Kernel, m Machine) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-func loadBase(dir string, q QEMU) (*Base, error) {
+func loadBase(link string, q QEMU) (*Base, error) {
+	dir, err := filepath.EvalSymlinks(link)
+	if err != nil {
+		return nil, err
+	}
 	text, err := os.ReadFile(filepath.Join(dir, "base.json"))
 	if err != nil {
 		return nil, err
@@ -166,7 +194,7 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	err = b.save(ctx, sock, console)
+	err = b.save(ctx, sock, console, serial)
 	if err != nil {
 		cmd.Process.Kill()
 	}
@@ -181,7 +209,7 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 }
 
 // save waits for the guest and stores its state.
-func (b *Base) save(ctx context.Context, sock, console string) error {
+func (b *Base) save(ctx context.Context, sock, console, serial string) error {
 	qmp, err := dialQMP(ctx, sock)
 	if err != nil {
 		return err
@@ -195,6 +223,9 @@ func (b *Base) save(ctx context.Context, sock, console string) error {
 		}
 		if ready, err = b.readBoot(console); err != nil {
 			return err
+		}
+		if text, _ := os.ReadFile(serial); bytes.Contains(text, []byte("Kernel panic")) {
+			return errors.New("the guest's kernel panicked")
 		}
 	}
 	time.Sleep(50 * time.Millisecond) // let init reach its wait

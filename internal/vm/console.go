@@ -21,6 +21,7 @@ const (
 	FrameExit    FrameKind = 'X'
 	FrameOpens   FrameKind = 'O'
 	FrameError   FrameKind = 'E'
+	FrameMemory  FrameKind = 'M'
 	FramePoint   FrameKind = 'P'
 )
 

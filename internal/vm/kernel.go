@@ -51,9 +51,6 @@ func FetchKernel(ctx context.Context, cache string, say func(string)) (*Kernel, 
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return nil, err
-	}
 	tmp, err := os.MkdirTemp(cache, "kernel-*.partial")
 	if err != nil {
 		return nil, err
@@ -81,15 +78,8 @@ func FetchKernel(ctx context.Context, cache string, say func(string)) (*Kernel, 
 		return nil, err
 	}
 	dir := filepath.Join(cache, "kernel")
-	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, os.ErrExist) {
-		// Another tapedeck may have been quicker.
-		if k, again := cachedKernel(cache); again == nil {
-			return k, nil
-		}
-		return nil, err
-	}
 	k.Dir = dir
-	return k, nil
+	return k, os.Rename(tmp, dir)
 }
 
 // cachedKernel reads the cache and checks every digest: a damaged kernel

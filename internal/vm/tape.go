@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -74,6 +75,7 @@ type Told struct {
 	Start          uint64 // time stamp counter
 	Outcome        record.Outcome
 	Stdout, Stderr []byte
+	OutOfMemory    bool
 	Lookups        string // the kernel's trace of look-ups of paths
 }
 
@@ -90,6 +92,8 @@ func Tell(frames []Frame) (Told, error) {
 			t.Stdout = append(t.Stdout, f.Data...)
 		case FrameStderr:
 			t.Stderr = append(t.Stderr, f.Data...)
+		case FrameMemory:
+			t.OutOfMemory = true
 		case FrameOpens:
 			t.Lookups = string(f.Data)
 		case FrameError:
@@ -122,7 +126,7 @@ type frameLine struct {
 }
 
 var frameNames = map[FrameKind]string{FrameReady: "ready", FrameSymbols: "symbols", FrameStart: "start", FrameStdout: "stdout",
-	FrameStderr: "stderr", FrameExit: "exit", FrameOpens: "lookups", FrameError: "error", FramePoint: "point"}
+	FrameStderr: "stderr", FrameExit: "exit", FrameOpens: "lookups", FrameError: "error", FrameMemory: "memory", FramePoint: "point"}
 
 // WriteConsole writes frames as NDJSON.
 func WriteConsole(w io.Writer, frames []Frame) error {
@@ -213,12 +217,23 @@ func (b *Base) PackedSnapshot() (string, error) {
 	return name, os.Rename(tmp.Name(), name)
 }
 
+// hexDigest is a SHA-256: the name of a folder in the cache is made from it.
+var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
 // UnpackBase returns the base of a recording from the cache, by its digest, or
 // unpacks it there from packed. The machine's QEMU is the one found here.
 func UnpackBase(cache string, want Base, packed io.Reader, q QEMU) (*Base, error) {
-	dir := filepath.Join(cache, "base-"+want.Digest)
+	if !hexDigest.MatchString(want.Digest) {
+		return nil, fmt.Errorf("%s: %q is no digest", TapeFile, want.Digest)
+	}
+	dir := baseDir(cache, want.Digest)
 	b := want
 	b.Dir, b.QEMU.Path = dir, q.Path
+	unlock, err := lock(cache)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if d, err := fileDigest(b.Snapshot()); err == nil && d == want.Digest {
 		return &b, nil
 	}
@@ -226,9 +241,6 @@ func UnpackBase(cache string, want Base, packed io.Reader, q QEMU) (*Base, error
 		return nil, fmt.Errorf("the boot snapshot %.12s… is neither in the bundle nor in the cache", want.Digest)
 	}
 	os.RemoveAll(dir)
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return nil, err
-	}
 	tmp, err := os.MkdirTemp(cache, "base-*.partial")
 	if err != nil {
 		return nil, err
@@ -255,12 +267,7 @@ func UnpackBase(cache string, want Base, packed io.Reader, q QEMU) (*Base, error
 	if got != want.Digest {
 		return nil, fmt.Errorf("the boot snapshot has digest %.12s…, the recording was made from %.12s…", got, want.Digest)
 	}
-	if err := os.Rename(tmp, dir); err != nil {
-		if d, derr := fileDigest(b.Snapshot()); derr != nil || d != want.Digest {
-			return nil, err
-		}
-	}
-	return &b, nil
+	return &b, os.Rename(tmp, dir)
 }
 
 // Digest is the SHA-256 of a file, in hex.

@@ -239,7 +239,7 @@ func (s *stager) job(dir string, p Program) error {
 		return b.Bytes()
 	}
 	for name, text := range map[string][]byte{
-		"path": []byte(p.Path), "argv": nul(p.Args), "env": nul(p.Env), "cwd": []byte(p.Dir),
+		"path": []byte(p.Path), "argv": nul(p.Args), "env": nul(p.Env), "cwd": []byte(p.Dir), "sites": p.Sites,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return err

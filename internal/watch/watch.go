@@ -63,11 +63,11 @@ func Run(ctx context.Context, p Program) (*Seen, error) {
 }
 
 type tracer struct {
-	root    int
-	files   map[string]bool
-	listed  map[string]bool
-	known   map[int]bool // threads that have had their first stop
-	seen    *Seen
+	root   int
+	files  map[string]bool
+	listed map[string]bool
+	known  map[int]bool // threads that have had their first stop
+	seen   *Seen
 }
 
 const options = unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |

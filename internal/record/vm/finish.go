@@ -3,6 +3,7 @@ package vm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,6 +22,9 @@ func (r *Recorder) finish(rec *record.Recording, spec machine.Spec, res *machine
 	}
 	rec.Stdout, rec.Stderr = told.Stdout, told.Stderr
 	rec.Outcome = told.Outcome
+	if told.OutOfMemory {
+		rec.Warnings = append(rec.Warnings, fmt.Sprintf("the guest ran out of its %d MiB and killed a process: give it more with --memory", r.base.Machine.Memory))
+	}
 	for _, path := range r.missed(told.Lookups) {
 		rec.Warnings = append(rec.Warnings, "the program looked for "+path+", which is here but was not in the guest; give it with --include "+path)
 	}
@@ -82,8 +86,8 @@ func (r *Recorder) worldDigest() (string, error) {
 }
 
 var (
-	lookupLine = regexp.MustCompile(`-(\d+)\s+\[\d+\].*: open: .*name="(.*)"`)
-	missLine   = regexp.MustCompile(`-(\d+)\s+\[\d+\].*: opened: .*ret=-2`)
+	lookupLine = regexp.MustCompile(`-(\d+)\s+\[\d+\].*(?:open|look): .*name="(.*)"`)
+	missLine   = regexp.MustCompile(`-(\d+)\s+\[\d+\].*(?:opened|looked): .*ret=-2`)
 )
 
 // missed returns the files that the program looked for in vain and that this
@@ -110,8 +114,13 @@ func (r *Recorder) missed(trace string) []string {
 			strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/sys/") || strings.HasPrefix(path, "/dev/") {
 			continue
 		}
-		if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() {
-			paths = append(paths, path)
+		// Searched in both /bin and /usr/bin, it is one file all the same.
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil || slices.Contains(paths, real) {
+			continue
+		}
+		if fi, err := os.Stat(real); err == nil && fi.Mode().IsRegular() {
+			paths = append(paths, real)
 		}
 	}
 	return paths

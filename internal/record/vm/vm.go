@@ -25,12 +25,13 @@ import (
 
 // Options are the recorder's own settings.
 type Options struct {
-	Cache   string       // directory for the kernel and the snapshots
-	Memory  int          // MiB of the guest; 0 chooses by what a native run used
-	Include []string     // files and directories that the program needs besides those seen
-	Static  bool         // the program needs no file but what Include names: it is not run natively first
-	Rootfs  string       // an unpacked image to take all files from, instead of watching
-	Say     func(string) // told what takes long
+	Cache    string       // directory for the kernel and the snapshots
+	Memory   int          // MiB of the guest; 0 chooses by what a native run used
+	Include  []string     // files and directories that the program needs besides those seen
+	Static   bool         // the program needs no file but what Include names: it is not run natively first
+	Strategy string       // of chaos; "" draws from all of them
+	Rootfs   string       // an unpacked image to take all files from, instead of watching
+	Say      func(string) // told what takes long
 }
 
 // Recorder holds what all attempts of one program share.
@@ -41,6 +42,7 @@ type Recorder struct {
 	base     *machine.Base
 	world    *machine.World
 	program  machine.Program
+	strategy string // of chaos
 	attempts atomic.Int64
 	warnings []string
 
@@ -117,8 +119,11 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		paths = append(paths, more...)
 	}
 	r.program = p
+	if r.job.Chaos {
+		r.chaos(p.Path, paths)
+	}
 	var err error
-	if r.world, err = machine.BuildWorld(ctx, r.dir, p, paths, r.opt.Rootfs); err != nil {
+	if r.world, err = machine.BuildWorld(ctx, r.dir, r.program, paths, r.opt.Rootfs); err != nil {
 		return fmt.Errorf("pack the program's files: %w", err)
 	}
 	m := machine.DefaultMachine()
@@ -213,7 +218,7 @@ func (r *Recorder) params(seed uint64) string {
 		fmt.Fprintf(&b, "timeout_ms=%d\n", r.job.Timeout.Milliseconds())
 	}
 	if r.job.Chaos {
-		fmt.Fprintf(&b, "chaos=step\n")
+		fmt.Fprintf(&b, "chaos=%s\n", r.strategy)
 	}
 	return b.String()
 }

@@ -45,16 +45,20 @@ static void out(const void *p, unsigned n)
 	asm volatile("rep outsb" : "+S"(p), "+c"(n) : "d"(CONSOLE_PORT) : "memory");
 }
 
-void frame(enum frame kind, const void *data, unsigned len)
+void frame_at(enum frame kind, uint64_t tsc, const void *data, unsigned len)
 {
-	uint32_t lo, hi;
-	asm volatile("rdtsc" : "=a"(lo), "=d"(hi));
 	unsigned char h[13] = { kind };
-	uint64_t tsc = (uint64_t)hi << 32 | lo;
 	memcpy(h + 1, &len, 4);
 	memcpy(h + 5, &tsc, 8);
 	out(h, sizeof h);
 	out(data, len);
+}
+
+void frame(enum frame kind, const void *data, unsigned len)
+{
+	uint32_t lo, hi;
+	asm volatile("rdtsc" : "=a"(lo), "=d"(hi));
+	frame_at(kind, (uint64_t)hi << 32 | lo, data, len);
 }
 
 void framef(enum frame kind, const char *fmt, ...)
@@ -115,17 +119,20 @@ static void trace_lookups(void)
 	mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, 0);
 #define T "/sys/kernel/tracing/"
 	put(T "buffer_size_kb", "64");
-	put(T "kprobe_events",
-	    "p:td/open do_filp_open name=+0(+0($arg2)):string\n");
-	int f = open(T "kprobe_events", O_WRONLY | O_APPEND);
-	if (f >= 0) {
-		const char *r = "r:td/opened do_filp_open ret=$retval:s64\n";
-		if (write(f, r, strlen(r)) < 0) {}
+	static const char *probes[] = {
+		"p:td/open do_filp_open name=+0(+0($arg2)):string\n",
+		"r:td/opened do_filp_open ret=$retval:s64\n",
+		"p:td/look filename_lookup name=+0(+0($arg2)):string\n",
+		"r:td/looked filename_lookup ret=$retval:s32\n",
+	};
+	for (unsigned i = 0; i < sizeof probes / sizeof *probes; i++) {
+		int f = open(T "kprobe_events", O_WRONLY | O_APPEND);
+		if (f < 0 || write(f, probes[i], strlen(probes[i])) < 0) {} // then fewer are told
 		close(f);
 	}
 	put(T "events/td/opened/filter", "ret == -2");
-	put(T "events/td/open/enable", "1");
-	put(T "events/td/opened/enable", "1");
+	put(T "events/td/looked/filter", "ret == -2");
+	put(T "events/td/enable", "1");
 	put(T "tracing_on", "0");
 }
 
@@ -353,6 +360,19 @@ static int drain(int fd, enum frame kind)
 	return n < 0 && errno == EAGAIN ? 1 + any : 0;
 }
 
+// Whether the kernel had to kill something for want of memory.
+static int out_of_memory(void)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	char line[128];
+	int kills = 0;
+	while (f && fgets(line, sizeof line, f))
+		sscanf(line, "oom_kill %d", &kills);
+	if (f)
+		fclose(f);
+	return kills;
+}
+
 static int wake[2];
 
 static void on_child(int sig)
@@ -385,10 +405,8 @@ static void run(const struct job *job)
 		if (in > 2)
 			close(in);
 		signal(SIGCHLD, SIG_DFL);
-		const char *chaos = param("chaos");
-		if (chaos) {
-			_exit(step_run(job, 0));
-		}
+		if (param("chaos"))
+			step_wait();
 		job_exec(job);
 		framef(F_ERROR, "%s: %s", job->path, strerror(errno));
 		_exit(127);
@@ -396,6 +414,8 @@ static void run(const struct job *job)
 	close(o[1]);
 	close(e[1]);
 	framef(F_START, "%d", pid);
+	if (param("chaos"))
+		step_start(pid);
 
 	// A reader on another processor would not push the program off its own.
 	struct sched_param zero = { 0 };
@@ -414,6 +434,7 @@ static void run(const struct job *job)
 			}
 		}
 		poll(p, 3, wait);
+		step_tell();
 		if (p[1].revents && !drain(o[0], F_STDOUT)) {
 			close(o[0]);
 			o[0] = -1;
@@ -436,9 +457,12 @@ static void run(const struct job *job)
 				break;
 		}
 	}
+	step_tell();
 	drain(o[0], F_STDOUT);
 	drain(e[0], F_STDERR);
 	send_lookups();
+	if (out_of_memory())
+		frame(F_MEMORY, "", 0);
 	if (late)
 		framef(F_EXIT, "timeout");
 	else if (WIFSIGNALED(st))
@@ -482,7 +506,7 @@ static void clear_free_memory(void)
 	struct sysinfo si;
 	if (sysinfo(&si))
 		return;
-	size_t n = ((si.freeram * si.mem_unit) - (24u << 20)) & ~4095ul;
+	size_t n = (si.freeram * si.mem_unit / 8 * 7) & ~4095ul; // not so much that it is killed
 	void *p = mmap(0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (p != MAP_FAILED)
 		munmap(p, n);
@@ -516,6 +540,8 @@ int main(void)
 		.timeout_ms = param_long("timeout_ms", 0),
 	};
 	differ();
+	if (param("chaos"))
+		step_prepare(&job);
 	put(T "trace", "");
 	put(T "tracing_on", "1");
 	run(&job);

@@ -5,6 +5,8 @@
 // ../console.go; the two change together.
 #ifndef PROTO_H
 #define PROTO_H
+#include <stdint.h>
+#include <sys/types.h>
 
 #define CONSOLE_PORT 0x402
 
@@ -17,10 +19,12 @@ enum frame {
 	F_EXIT   = 'X', // payload: "code N", "signal N" or "timeout"
 	F_OPENS  = 'O', // payload: the kernel's trace of failed path look-ups
 	F_ERROR  = 'E', // payload: why the program could not be started
+	F_MEMORY = 'M', // the guest ran out of memory and killed a process
 	F_POINT  = 'P', // payload: one perturbation of the schedule that was made
 };
 
 void frame(enum frame kind, const void *data, unsigned len);
+void frame_at(enum frame kind, uint64_t tsc, const void *data, unsigned len);
 void framef(enum frame kind, const char *fmt, ...);
 
 // One line of the job's parameters, "key=value"; NULL if it is not there.
@@ -40,7 +44,13 @@ void job_exec(const struct job *job);
 // Seeded once from the job's parameters: every choice of a run is repeatable.
 unsigned rnd(void);
 
-// Runs the program under the stepper; fd is where its exit is told.
-int step_run(const struct job *job, pid_t *out_pid);
+// The stepper disturbs the schedule, if the parameter "chaos" asks for it:
+// step_prepare draws how, and may change the job's environment; the program's
+// process calls step_wait before it becomes the program; step_start starts the
+// stepper's own process; step_tell passes on what that did.
+void step_prepare(struct job *job);
+void step_wait(void);
+void step_start(pid_t pid);
+void step_tell(void);
 
 #endif
