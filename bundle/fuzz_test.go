@@ -20,11 +20,16 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte(futureManifest))
 	f.Add([]byte(smallManifest))
 	f.Add([]byte(`{"version": 1, "recorders": [{"kind": "jfr", "x": 1e400}], "env": {"a": "\ud83d\ude00"}}`))
+	f.Add([]byte("version: 1\nrecorders: []\nfiles:\n  - {path: a/b, size: 3, sha256: " + sumOfX + ", media_type: text/plain, class: public}\n  - {path: c, size: 0}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m, err := ParseManifest(text)
 		if err != nil {
 			checkClass(t, err)
 			return
+		}
+		slow, err := parseManifest(text, nil)
+		if err != nil || !reflect.DeepEqual(m, slow) {
+			t.Fatalf("%v\nby the short way: %+v\nby the long way:  %+v", err, m, slow)
 		}
 		_ = m.Unknown()
 		asYAML, err := m.Encode()

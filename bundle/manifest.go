@@ -146,10 +146,8 @@ func (in *Inputs) UnmarshalYAML(n *yaml.Node) error {
 	if err := n.Decode((*plain)(in)); err != nil {
 		return err
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if v := n.Content[i+1]; n.Content[i].Value == "random_seed" && v.ShortTag() != "!!int" && v.ShortTag() != "!!null" {
-			return &ManifestError{Field: "inputs.random_seed", Line: v.Line, Need: "an integer from 0 to 2^64-1", Found: describe(v)}
-		}
+	if v := child(n, "random_seed"); v != nil && v.ShortTag() != "!!int" && v.ShortTag() != "!!null" {
+		return &ManifestError{Field: "inputs.random_seed", Line: v.Line, Need: "an integer from 0 to 2^64-1", Found: describe(v)}
 	}
 	return nil
 }

@@ -24,6 +24,22 @@ const (
 // then that everything is of the right type and consistent, see
 // [Manifest.Check].
 func ParseManifest(data []byte) (*Manifest, error) {
+	if head, files, ok := cutFiles(data); ok {
+		// What is wrong is better said with the whole text at hand.
+		if m, err := parseManifest(head, files); err == nil {
+			return m, m.Check()
+		}
+	}
+	m, err := parseManifest(data, nil)
+	if err != nil {
+		return nil, err
+	}
+	return m, m.Check()
+}
+
+// parseManifest reads a manifest whose list of files was read before, if files
+// is not nil.
+func parseManifest(data []byte, files []File) (*Manifest, error) {
 	root, err := parseNode(data)
 	if err != nil {
 		return nil, err
@@ -38,7 +54,13 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	if err := root.Decode(m); err != nil {
 		return nil, typeError(err)
 	}
-	return m, m.Check()
+	if files != nil {
+		if child(root, "files") != nil {
+			return nil, &ManifestError{Field: "files", Need: "one list", Found: "two"}
+		}
+		m.Files = files
+	}
+	return m, nil
 }
 
 func parseNode(data []byte) (*yaml.Node, error) {
@@ -102,20 +124,28 @@ func countTokens(data []byte) int {
 }
 
 func checkVersion(root *yaml.Node) error {
-	for i := 0; i+1 < len(root.Content); i += 2 {
-		if root.Content[i].Value != "version" {
-			continue
-		}
-		var v Version
-		if err := v.UnmarshalYAML(root.Content[i+1]); err != nil {
-			return err
-		}
-		if v.Major > MajorVersion {
-			return &NewerError{Found: v}
-		}
-		return nil
+	n := child(root, "version")
+	if n == nil {
+		return &ManifestError{Field: "version", Need: "a version such as 1", Found: "none"}
 	}
-	return &ManifestError{Field: "version", Need: "a version such as 1", Found: "none"}
+	var v Version
+	if err := v.UnmarshalYAML(n); err != nil {
+		return err
+	}
+	if v.Major > MajorVersion {
+		return &NewerError{Found: v}
+	}
+	return nil
+}
+
+// child returns a field of a mapping, or nil.
+func child(n *yaml.Node, field string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == field {
+			return n.Content[i+1]
+		}
+	}
+	return nil
 }
 
 // typeError brings what the YAML library says into our form. Its messages

@@ -209,3 +209,48 @@ func TestOddStrings(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v\nfrom %s", again, m, text)
 	}
 }
+
+// TestShortWay: the list of files that is read by hand is what the YAML library
+// reads, and texts that only look like one don't fool it.
+func TestShortWay(t *testing.T) {
+	list := "\nfiles:\n  - {path: a/b, size: 3, sha256: " + sumOfX + ", media_type: text/plain, class: public}\n  - {path: c, size: 0}\n"
+	for _, text := range []string{
+		"version: 1\nrecorders: []" + list,
+		"version: 1\nrecorders: []\nfiles: []" + list,
+		"version: 1\nfiles:" + list,
+		"version: 1\nfiles: ~" + list,
+		"version: 1\n\"files\": ~" + list,
+		"version: 1\nbundle_id: \"x" + list + "\"\n",
+		"version: 1\nbundle_id: \"x" + list,
+		"version: 1\norigin: {service: a" + list,
+		"version: 1\nbundle_id: |" + list,
+		"version: 1\nbundle_id: x" + list,
+		"version: 1\nbundle_id:" + list,
+		"version: 1\n? x" + list,
+		"version: 1\n---" + list,
+		"version: 1\nx: &a" + list, // an anchor of nothing, and refused as such
+		"# x" + list,
+		"version: 1" + list + "extra: 1\n",
+		"version: 1" + list + "  - {path: 'it''s', size: 1}\n",
+		"version: 1" + list + "  - {path: d, size: 1, x: 1}\n",
+		"version: 1" + list + "  - {path: null, size: 1}\n",
+		"version: 1" + list + "  - {path: d, size: 010}\n",
+		"version: 1" + list + "  - {path: d, size: 1, }\n",
+		"version: 1" + list + "  - {path: d, size: 1, class: public, class: internal}\n",
+		"version: 1" + list + "  - {path: d, size: 1, class: public, sha256: " + sumOfX + "}\n",
+	} {
+		fast, fastErr := ParseManifest([]byte(text))
+		slow, slowErr := parseManifest([]byte(text), nil)
+		if slowErr == nil {
+			slowErr = slow.Check()
+		}
+		if fmt.Sprint(fastErr) != fmt.Sprint(slowErr) || slowErr == nil && !reflect.DeepEqual(fast, slow) {
+			t.Errorf("%q\nshort way: %+v, %v\nlong way:  %+v, %v", text, fast, fastErr, slow, slowErr)
+		}
+	}
+	m := testManifest()
+	path := write(t, m, file("traces/vm/replay.log", "x"), file("a+b-c_d.warc.gz", "x"))
+	if _, files, ok := cutFiles(open(t, path).ManifestBytes()); !ok || !reflect.DeepEqual(files, m.Files) {
+		t.Errorf("the manifest of a new bundle takes the long way: %v %+v", ok, files)
+	}
+}

@@ -44,7 +44,7 @@ func byExtension(ext string) string {
 	case "yaml", "yml":
 		return "application/yaml"
 	case "txt", "log":
-		return "text/plain; charset=utf-8"
+		return "text/plain"
 	case "gz":
 		return "application/gzip"
 	case "zst":
