@@ -22,6 +22,7 @@ type Program struct {
 	Env   []string
 	Dir   string // working directory
 	Stdin string // a file of the host; "" is /dev/null
+	Sites []byte // places in the program's code where chaos may hold a thread: see internal/sites
 }
 
 // World is a disk image with a program and every file that it uses, at the
