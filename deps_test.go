@@ -21,7 +21,8 @@ internal/exttool:
 internal/ui:
 internal/record: internal/exttool
 internal/record/rr: internal/record internal/exttool
-internal/record/vm: internal/record internal/exttool internal/vm internal/watch
+internal/record/vm: internal/record internal/exttool internal/sites internal/vm internal/watch
+internal/sites:
 internal/watch:
 internal/vm: internal/exttool internal/record
 internal/replay: bundle internal/exttool internal/record internal/vm internal/record/rr

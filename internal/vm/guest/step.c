@@ -42,6 +42,7 @@ struct thread {
 	struct space *space;
 	char fresh;          // has not reported its first stop
 	char held, weighed;
+	char stepped;        // has ever gone by single steps
 	char stepping;       // towards a hold, by single steps
 	char outside;        // runs to the breakpoint at its return address
 	int left, stray;     // steps until the hold; steps in other code
@@ -202,7 +203,7 @@ static void begin_steps(struct thread *t)
 		return;
 	t->left = magnitude(1L << plan.depth);
 	t->stray = 0;
-	t->stepping = 1;
+	t->stepping = t->stepped = 1;
 }
 
 static void release(struct thread *t)
@@ -358,6 +359,10 @@ static void on_step(struct thread *t)
 {
 	if (t->outside)
 		stop_at(t, 0);
+	if (!t->stepping) { // what was left of it
+		go_on(t, 0);
+		return;
+	}
 	uint64_t ip = REG(t, rip);
 	if (ip >= t->space->lo && ip < t->space->hi) {
 		if (--t->left > 0) {
@@ -393,8 +398,8 @@ static void on_trap(struct thread *t)
 	struct site *at = si.si_code == SI_KERNEL ? site_at(t->space, REG(t, rip) - 1) : 0;
 	if (at)
 		on_site(t, at);
-	else if ((si.si_code == TRAP_TRACE || si.si_code == TRAP_HWBKPT) && t->stepping)
-		on_step(t);
+	else if (t->stepped && (si.si_code == TRAP_TRACE || si.si_code == TRAP_BRKPT || si.si_code == TRAP_HWBKPT))
+		on_step(t); // TRAP_BRKPT is a step over a system call
 	else
 		go_on(t, SIGTRAP); // the program's own
 }
