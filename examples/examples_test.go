@@ -103,7 +103,7 @@ func TestExamples(t *testing.T) {
 			build:  []string{"go", "build", "-o", dir + "/"},
 			run:    []string{filepath.Join(dir, "order-counter")},
 			passes: "every one has its number",
-			code:   1, message: "but the counters stand at",
+			code:   1, message: "but the counter stands at",
 		},
 		{
 			name: "event-order", needs: "python3",
