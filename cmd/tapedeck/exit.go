@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
+	"github.com/tapedeck-dev/tapedeck/internal/vm"
 )
 
 // The exit codes, as docs/exit-codes.md promises them. "record" passes its
@@ -78,17 +78,16 @@ func report(ctx context.Context, w io.Writer, err error) int {
 func exitCode(err error) int {
 	var missing *exttool.Missing
 	var newer *bundle.NewerError
+	var version *vm.VersionError
 	switch {
 	case errors.As(err, &missing):
 		return exitMissing
-	case errors.As(err, &newer):
+	case errors.As(err, &newer), errors.As(err, &version):
 		return exitNewer
 	case errors.Is(err, bundle.ErrNoBundle):
 		return exitNoBundle
 	case errors.Is(err, bundle.ErrDamaged), errors.Is(err, bundle.ErrNotBundle):
 		return exitDamaged
-	case errors.Is(err, fs.ErrNotExist):
-		return exitError
 	}
 	return exitError
 }

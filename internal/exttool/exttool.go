@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -53,6 +54,21 @@ func Find(name, pkg string) (string, error) {
 	return "", &Missing{Need: name, Found: "no such program in PATH", Fix: fix, Err: err}
 }
 
+// FindRoot is Find for a program that stands where users do not look: in
+// root's directories.
+func FindRoot(name, pkg string) (string, error) {
+	path, err := Find(name, pkg)
+	if err == nil {
+		return path, nil
+	}
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if path, lerr := exec.LookPath(filepath.Join(dir, name)); lerr == nil {
+			return path, nil
+		}
+	}
+	return "", err
+}
+
 // RunError is a tool that ran and failed.
 type RunError struct {
 	Args   []string
@@ -84,6 +100,7 @@ func Output(ctx context.Context, limit time.Duration, name string, args ...strin
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stderr = &stderr
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8") // what it prints is read by a program
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
 	if err == nil {

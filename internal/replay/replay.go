@@ -71,6 +71,7 @@ func (t *Tape) Close() error { return os.RemoveAll(t.Dir) }
 const vmDir = "traces/vm/"
 
 func openVM(ctx context.Context, r *bundle.Reader, cache string) (t *Tape, err error) {
+	defer func() { err = inBundle(err) }()
 	dir, err := os.MkdirTemp("", "tapedeck-replay-")
 	if err != nil {
 		return nil, err
@@ -115,7 +116,7 @@ func openVM(ctx context.Context, r *bundle.Reader, cache string) (t *Tape, err e
 		t.Warnings = append(t.Warnings, fmt.Sprintf("recorded with QEMU %s, replaying with %s: another build may diverge", t.VM.Base.QEMU.Version, qemu.Version))
 	}
 	if !packed {
-		t.Base, err = vm.UnpackBase(cache, t.VM.Base, nil, qemu)
+		t.Base, err = vm.UnpackBase(ctx, cache, t.VM.Base, nil, qemu)
 		return t, err
 	}
 	f, err := r.Open(vmDir + vm.SnapshotFile)
@@ -123,13 +124,30 @@ func openVM(ctx context.Context, r *bundle.Reader, cache string) (t *Tape, err e
 		return nil, err
 	}
 	defer f.Close()
-	if t.Base, err = vm.UnpackBase(cache, t.VM.Base, f, qemu); err != nil {
+	if t.Base, err = vm.UnpackBase(ctx, cache, t.VM.Base, f, qemu); err != nil {
 		return nil, err
 	}
 	// What the cache had already is read all the same: a damaged bundle is one
 	// wherever it is opened.
 	_, err = io.Copy(io.Discard, f)
 	return t, err
+}
+
+// inBundle says of an error of what the bundle holds that it is the bundle's.
+func inBundle(err error) error {
+	var tape *vm.TapeError
+	var snap *vm.SnapshotError
+	switch {
+	case errors.As(err, &tape):
+		need := tape.Need
+		if tape.Field != "" {
+			need = tape.Field + " to be " + need
+		}
+		return &bundle.DamagedError{Path: vmDir + vm.TapeFile, Offset: -1, Need: need, Found: tape.Found, Err: err}
+	case errors.As(err, &snap):
+		return &bundle.DamagedError{Path: vmDir + vm.SnapshotFile, Offset: -1, Need: snap.Need, Found: snap.Found, Err: err}
+	}
+	return err
 }
 
 func take(r *bundle.Reader, name, dst string) error {

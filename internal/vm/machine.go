@@ -37,13 +37,9 @@ func (m Machine) args(icount string) []string {
 	}
 }
 
-func (m Machine) files(console, serial, qmp string) []string {
-	return []string{
-		"-chardev", "file,id=con,path=" + escape(console),
-		"-serial", "file:" + serial,
-		"-qmp", "unix:" + qmp + ",server=on,wait=off",
-		"-monitor", "none",
-	}
+// files are where the guest's init and its kernel write.
+func files(console, serial string) []string {
+	return []string{"-chardev", "file,id=con,path=" + escape(console), "-serial", "file:" + serial}
 }
 
 // disk attaches the program's files. Both nodes must be read-only, or QEMU

@@ -10,15 +10,17 @@ import (
 	"time"
 )
 
-// QMP is a connection to a running machine's control socket
-// (QEMU's docs/interop/qmp-spec). Its methods may be called from several
-// goroutines.
+// QMP is a connection to a running machine's monitor (QEMU's
+// docs/interop/qmp-spec). Its methods may be called from several goroutines.
 type QMP struct {
 	conn    net.Conn
 	turn    sync.Mutex // one command at a time
 	replies chan qmpMessage
+	closed  chan struct{}
+	limit   time.Duration // how long QEMU may take to answer
 
 	mu     sync.Mutex
+	shut   bool
 	events map[string]chan struct{} // closed once the event has come
 }
 
@@ -30,30 +32,19 @@ type qmpMessage struct {
 	Event string `json:"event"`
 }
 
-// errGone says that QEMU closed its control socket.
+// errGone says that QEMU closed its control connection.
 var errGone = errors.New("QEMU is gone")
 
-// qmpLimit is how long QEMU may take to answer; a machine whose replay does
+// answerLimit is how long QEMU may take to answer; a machine whose replay does
 // not fit its log never does.
-const qmpLimit = 30 * time.Second
+const answerLimit = 30 * time.Second
 
-// dialQMP connects to the socket at path, waiting for QEMU to make it.
-func dialQMP(ctx context.Context, path string) (*QMP, error) {
-	var d net.Dialer
-	for {
-		c, err := d.DialContext(ctx, "unix", path)
-		if err == nil {
-			q := &QMP{conn: c, replies: make(chan qmpMessage, 1), events: map[string]chan struct{}{}}
-			go q.read()
-			_, err := q.Do("qmp_capabilities", nil)
-			return q, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
+// newQMP speaks QMP over conn, which it then owns.
+func newQMP(conn net.Conn) *QMP {
+	q := &QMP{conn: conn, replies: make(chan qmpMessage), closed: make(chan struct{}), limit: answerLimit,
+		events: map[string]chan struct{}{}}
+	go q.read()
+	return q
 }
 
 func (q *QMP) read() {
@@ -69,7 +60,11 @@ func (q *QMP) read() {
 			return
 		}
 		if m.Event == "" {
-			q.replies <- m
+			select {
+			case q.replies <- m:
+			case <-q.closed:
+				return
+			}
 			continue
 		}
 		c := q.Event(m.Event)
@@ -94,6 +89,16 @@ func (q *QMP) Event(name string) chan struct{} {
 
 // Do runs a command and returns its result.
 func (q *QMP) Do(command string, args any) (json.RawMessage, error) {
+	ctx, cancel := q.patience()
+	defer cancel()
+	return q.do(ctx, command, args)
+}
+
+func (q *QMP) patience() (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(context.Background(), q.limit, fmt.Errorf("no answer from QEMU within %v", q.limit))
+}
+
+func (q *QMP) do(ctx context.Context, command string, args any) (json.RawMessage, error) {
 	q.turn.Lock()
 	defer q.turn.Unlock()
 	req := map[string]any{"execute": command}
@@ -103,6 +108,10 @@ func (q *QMP) Do(command string, args any) (json.RawMessage, error) {
 	b, err := json.Marshal(req)
 	if err != nil {
 		return nil, err
+	}
+	// A QEMU that does not read would block the write.
+	if end, ok := ctx.Deadline(); ok {
+		q.conn.SetWriteDeadline(end)
 	}
 	if _, err := q.conn.Write(append(b, '\n')); err != nil {
 		return nil, fmt.Errorf("%s: %w", command, errGone)
@@ -116,9 +125,9 @@ func (q *QMP) Do(command string, args any) (json.RawMessage, error) {
 			return nil, fmt.Errorf("%s: %s", command, m.Error.Desc)
 		}
 		return m.Return, nil
-	case <-time.After(qmpLimit):
-		q.conn.Close() // the answer to this must not become the answer to the next
-		return nil, fmt.Errorf("%s: no answer from QEMU within %v", command, qmpLimit)
+	case <-ctx.Done():
+		q.Close() // the answer to this must not become the answer to the next
+		return nil, fmt.Errorf("%s: %w", command, context.Cause(ctx))
 	}
 }
 
@@ -141,7 +150,13 @@ func (q *QMP) Human(line string) error {
 // Instructions is the number of instructions that the guest has executed since
 // its first boot, as the log counts them.
 func (q *QMP) Instructions() (uint64, error) {
-	out, err := q.Do("query-replay", nil)
+	ctx, cancel := q.patience()
+	defer cancel()
+	return q.instructions(ctx)
+}
+
+func (q *QMP) instructions(ctx context.Context) (uint64, error) {
+	out, err := q.do(ctx, "query-replay", nil)
 	if err != nil {
 		return 0, err
 	}
@@ -153,4 +168,12 @@ func (q *QMP) Instructions() (uint64, error) {
 }
 
 // Close ends the connection, not the machine.
-func (q *QMP) Close() error { return q.conn.Close() }
+func (q *QMP) Close() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.shut {
+		q.shut = true
+		close(q.closed)
+	}
+	return q.conn.Close()
+}

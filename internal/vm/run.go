@@ -2,15 +2,12 @@ package vm
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -26,11 +23,12 @@ const (
 type Spec struct {
 	Mode   Mode
 	Base   *Base
-	Image  string // the world
-	Params string // the job's parameters, "key=value" lines: see guest/init.c
-	Log    string // QEMU's log of what was not determined; written or read
-	Dir    string // for the console, the serial line and the socket
-	Debug  string // host:port where a debugger connects; the machine then waits for it
+	Image  string        // the world
+	Params string        // the job's parameters, "key=value" lines: see guest/init.c
+	Log    string        // QEMU's log of what was not determined; written or read
+	Dir    string        // for the console, the serial line and the socket
+	Debug  string        // path of a socket where a debugger connects; the machine then waits for it
+	Stall  time.Duration // how long a replay may stand still; 0 is 20 s
 }
 
 // Result is what a run left.
@@ -51,127 +49,59 @@ func (e *StallError) Error() string {
 	return fmt.Sprintf("no progress for %v at instruction %d", e.Limit, e.Instructions)
 }
 
-const (
-	startLimit = 20 * time.Second
-	stallLimit = 20 * time.Second // of a replay without a step forward
-	stallEvery = time.Second
-	quitLimit  = 20 * time.Second
-	maxWords   = 4 << 10 // bytes kept of what QEMU says
-)
+const stallLimit = 20 * time.Second
 
 // Instance is a running machine.
 type Instance struct {
-	QMP      *QMP
-	Console  string // path of the frames
+	*process
+	console  string // path of the frames
 	mode     Mode
 	snapshot string // this machine's own copy
-	cmd      *exec.Cmd
-	stderr   bytes.Buffer
-	done     chan struct{} // closed when QEMU has ended
+	stall    time.Duration
 }
 
-// Launch starts a machine and connects to its control socket.
+// Launch starts a machine and connects to its monitor.
 func Launch(ctx context.Context, s Spec) (*Instance, error) {
+	m := &Instance{console: filepath.Join(s.Dir, "console"), mode: s.Mode, snapshot: filepath.Join(s.Dir, snapshotFile), stall: s.Stall}
+	if m.stall == 0 {
+		m.stall = stallLimit
+	}
 	// QEMU writes to the file even when it only loads a snapshot.
-	snap := filepath.Join(s.Dir, snapshotFile)
-	if err := copySnapshot(snap, s.Base.Snapshot()); err != nil {
+	os.Remove(m.snapshot)
+	if _, err := copyFile(m.snapshot, s.Base.Snapshot(), 0o600); err != nil {
 		return nil, err
 	}
-	m := &Instance{Console: filepath.Join(s.Dir, "console"), mode: s.Mode, snapshot: snap, done: make(chan struct{})}
-	sock := filepath.Join(s.Dir, "qmp")
-	os.Remove(sock)
 	args := s.Base.Machine.args(fmt.Sprintf(",rr=%s,rrfile=%s", s.Mode, escape(s.Log)))
-	args = append(args, s.Base.Machine.files(m.Console, filepath.Join(s.Dir, "serial"), sock)...)
+	args = append(args, files(m.console, filepath.Join(s.Dir, "serial"))...)
 	args = append(args, disk(s.Image)...)
-	args = append(args, snapshot(snap)...)
+	args = append(args, snapshot(m.snapshot)...)
 	args = append(args, "-loadvm", snapshotTag, "-no-shutdown", "-fw_cfg", "name=opt/tapedeck,string="+escape(s.Params))
 	if s.Debug != "" {
 		args = append(args, "-S", "-gdb", "unix:"+escape(s.Debug)+",server=on,wait=off")
 	}
-	m.cmd = exec.Command(s.Base.QEMU.Path, args...)
-	m.cmd.Stderr = &m.stderr
-	if err := m.cmd.Start(); err != nil {
-		return nil, err
-	}
-	dial, cancel := context.WithTimeoutCause(ctx, startLimit, errors.New("it did not open its control socket"))
-	defer cancel()
-	go func() {
-		m.cmd.Wait()
-		close(m.done)
-		cancel()
-	}()
 	var err error
-	if m.QMP, err = dialQMP(dial, sock); err != nil {
-		m.Kill()
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, fmt.Errorf("start QEMU: %w: %s", err, m.words())
+	if m.process, err = s.Base.QEMU.start(ctx, args); err != nil {
+		os.Remove(m.snapshot)
+		return nil, err
 	}
 	return m, nil
 }
 
-// Kill ends the machine at once. A stuck QEMU does not hear SIGTERM.
+// Kill ends the machine at once.
 func (m *Instance) Kill() {
-	m.cmd.Process.Kill()
-	<-m.done
-	if m.QMP != nil {
-		m.QMP.Close()
-	}
+	m.process.Kill()
 	os.Remove(m.snapshot)
 }
 
-func copySnapshot(dst, src string) error {
-	in, err := os.Open(src)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.Create(dst)
-	if err != nil {
-		return err
-	}
-	if _, err := out.ReadFrom(in); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
-}
-
-// Quit lets QEMU end by itself, which completes a log that it writes.
-func (m *Instance) Quit() error {
-	m.QMP.Do("quit", nil) // QEMU may be gone before it has answered
-	select {
-	case <-m.done:
-		return nil
-	case <-time.After(quitLimit):
-		return errors.New("QEMU does not quit")
-	}
-}
-
-// CPU is the time that QEMU has used. It may be called after the machine ended.
-func (m *Instance) CPU() time.Duration {
-	return m.cmd.ProcessState.UserTime() + m.cmd.ProcessState.SystemTime()
-}
-
-// words is what QEMU said on its standard error. The machine must have ended.
-func (m *Instance) words() string {
-	b := m.stderr.Bytes()
-	return strings.TrimSpace(string(b[max(0, len(b)-maxWords):]))
-}
-
-// Run starts a machine and waits until the guest has shut itself down. When
-// ctx ends first, a recording is completed where it stands, and the result
-// comes with ctx's cause as the error.
+// Run starts a machine and waits until the guest has shut itself down.
 func Run(ctx context.Context, s Spec) (*Result, error) {
 	m, err := Launch(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Kill()
-	werr := m.Wait(ctx)
-	if werr != nil && (s.Mode == Replay || ctx.Err() == nil) {
-		return nil, werr
+	if err := m.wait(ctx); err != nil {
+		return nil, err
 	}
 	r := &Result{}
 	if r.Instructions, err = m.QMP.Instructions(); err != nil {
@@ -181,16 +111,16 @@ func Run(ctx context.Context, s Spec) (*Result, error) {
 		return nil, err
 	}
 	r.CPU = m.CPU()
-	if r.Frames, err = readConsole(m.Console); err != nil {
+	if r.Frames, err = readConsole(m.console); err != nil {
 		return nil, err
 	}
-	return r, werr
+	return r, nil
 }
 
-// Wait returns when the guest has shut down, when QEMU is gone, or when a
+// wait returns when the guest has shut down, when QEMU is gone, or when a
 // replay makes no progress.
-func (m *Instance) Wait(ctx context.Context) error {
-	tick := time.NewTicker(stallEvery)
+func (m *Instance) wait(ctx context.Context) error {
+	tick := time.NewTicker(m.stall / 20)
 	defer tick.Stop()
 	var last uint64
 	since := time.Now()
@@ -201,18 +131,25 @@ func (m *Instance) Wait(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-m.done:
-			return fmt.Errorf("QEMU ended before the guest did: %s", m.words())
+			return fmt.Errorf("QEMU ended before the guest did: %s", m.words.String())
 		case <-tick.C:
 		}
 		if m.mode != Replay {
 			continue // a recorded program may wait as long as it likes
 		}
-		n, err := m.QMP.Instructions()
+		// A QEMU that spins may not answer at all.
+		ask, cancel := context.WithTimeoutCause(ctx, m.stall, &StallError{m.stall, last})
+		n, err := m.QMP.instructions(ask)
+		cancel()
+		var stall *StallError
+		if errors.As(err, &stall) {
+			return stall
+		}
 		if err == nil && n != last {
 			last, since = n, time.Now()
 		}
-		if time.Since(since) > stallLimit {
-			return &StallError{Limit: stallLimit, Instructions: last}
+		if time.Since(since) > m.stall {
+			return &StallError{m.stall, last}
 		}
 	}
 }

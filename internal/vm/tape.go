@@ -1,20 +1,13 @@
 package vm
 
 import (
-	"bufio"
-	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
-	"strings"
-	"syscall"
-	"unicode/utf8"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/tapedeck-dev/tapedeck/internal/record"
 )
@@ -44,24 +37,78 @@ type Tape struct {
 // TapeVersion is the version of vm.json that this package writes and reads.
 const TapeVersion = 1
 
-// ReadTape reads vm.json from dir.
+// VersionError is a vm.json of another version.
+type VersionError struct{ Found int }
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s has version %d, this tapedeck reads version %d", TapeFile, e.Found, TapeVersion)
+}
+
+// Hint says what to do about it.
+func (e *VersionError) Hint() string {
+	if e.Found > TapeVersion {
+		return "read it with a newer version of tapedeck"
+	}
+	return ""
+}
+
+// TapeError is a vm.json that no recorder wrote.
+type TapeError struct {
+	Field string // as JSON names it; "" for the text as a whole
+	Need  string
+	Found string
+}
+
+func (e *TapeError) Error() string {
+	where := TapeFile
+	if e.Field != "" {
+		where += ": " + e.Field
+	}
+	return fmt.Sprintf("%s: need %s, found %s", where, e.Need, e.Found)
+}
+
+// maxTape is far more than a vm.json has.
+const maxTape = 1 << 20
+
+// ReadTape reads vm.json from dir. Bundles come from anywhere and its fields
+// end up on QEMU's command line, so each of them is checked.
 func ReadTape(dir string) (*Tape, error) {
-	b, err := os.ReadFile(filepath.Join(dir, TapeFile))
+	f, err := os.Open(filepath.Join(dir, TapeFile))
 	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxTape+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxTape {
+		return nil, &TapeError{Need: fmt.Sprintf("at most %d bytes", maxTape), Found: "more"}
+	}
+	var v struct {
+		Version *int `json:"version"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return nil, &TapeError{Need: "a JSON object", Found: err.Error()}
+	}
+	if v.Version == nil || *v.Version < 1 {
+		return nil, &TapeError{Field: "version", Need: "1 or more", Found: "none"}
+	}
+	if *v.Version != TapeVersion {
+		return nil, &VersionError{*v.Version}
+	}
 	t := &Tape{}
 	if err := json.Unmarshal(b, t); err != nil {
-		return nil, fmt.Errorf("%s: %w", TapeFile, err)
+		return nil, &TapeError{Need: "the fields of version 1", Found: err.Error()}
 	}
-	if t.Version != TapeVersion {
-		return nil, fmt.Errorf("%s has version %d, this tapedeck reads version %d", TapeFile, t.Version, TapeVersion)
-	}
-	return t, nil
+	return t, t.check()
 }
 
 // Write writes vm.json into dir.
 func (t *Tape) Write(dir string) error {
+	if err := t.check(); err != nil {
+		return err // before somebody relies on it
+	}
 	b, err := json.MarshalIndent(t, "", "  ")
 	if err != nil {
 		return err
@@ -69,206 +116,98 @@ func (t *Tape) Write(dir string) error {
 	return os.WriteFile(filepath.Join(dir, TapeFile), append(b, '\n'), 0o600)
 }
 
-// Told is what the frames of a run say about its program.
-type Told struct {
-	Pid            int
-	Start          uint64 // time stamp counter
-	Outcome        record.Outcome
-	Stdout, Stderr []byte
-	OutOfMemory    bool
-	Lookups        string // the kernel's trace of look-ups of paths
+// What the fields of vm.json look like, whole.
+var (
+	digestText  = regexp.MustCompile(`^[0-9a-f]{64}$`) // a SHA-256: the name of a folder in the cache is made from it
+	cpuText     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$`)
+	versionText = regexp.MustCompile(`^[ -~]{0,200}$`) // is shown on a terminal
+	symbolText  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,99}$`)
+	memberText  = regexp.MustCompile(`^[a-z_0-9]{1,60}\.[a-z_0-9]{1,60}$`)
+	paramsText  = regexp.MustCompile(`^([a-z_]{1,40}=[!-~]{0,400}\n)*$`)
+)
+
+const (
+	maxParams = 8 << 10 // of guest/init.c, its NUL included
+	maxLevel  = 1 << 12 // symbols and members in vm.json
+	maxOffset = 1 << 20
+	pathMax   = 4096
+)
+
+// check tells what is wrong with the fields, if anything is.
+func (t *Tape) check() error {
+	if err := t.Base.check(); err != nil {
+		return err
+	}
+	switch {
+	case len(t.Params) >= maxParams || !paramsText.MatchString(t.Params):
+		return &TapeError{"params", "lines of KEY=VALUE", fmt.Sprintf("%.100q", t.Params)}
+	case len(t.Path) > pathMax:
+		return &TapeError{"path", "a path", fmt.Sprintf("%d bytes", len(t.Path))}
+	case t.Pid < 0 || t.Pid > 1<<22:
+		return &TapeError{"pid", "a process number", fmt.Sprint(t.Pid)}
+	case t.Outcome.Code < 0 || t.Outcome.Code > 255:
+		return &TapeError{"outcome.code", "0 to 255", fmt.Sprint(t.Outcome.Code)}
+	case t.Instructions.Shutdown > t.Instructions.Total:
+		return &TapeError{"instructions", "no more at the shutdown than in all", fmt.Sprint(t.Instructions)}
+	case !digestText.MatchString(t.LogDigest):
+		return &TapeError{"log_sha256", "a SHA-256", fmt.Sprintf("%.100q", t.LogDigest)}
+	case !digestText.MatchString(t.WorldDigest):
+		return &TapeError{"world_sha256", "a SHA-256", fmt.Sprintf("%.100q", t.WorldDigest)}
+	}
+	return nil
 }
 
-// Tell reads the frames of a run. Its error is what kept the program from
-// being started.
-func Tell(frames []Frame) (Told, error) {
-	t := Told{Outcome: record.Outcome{Cut: true, Code: 130}}
-	for _, f := range frames {
-		switch f.Kind {
-		case FrameStart:
-			t.Start = f.TSC
-			t.Pid, _ = strconv.Atoi(string(f.Data))
-		case FrameStdout:
-			t.Stdout = append(t.Stdout, f.Data...)
-		case FrameStderr:
-			t.Stderr = append(t.Stderr, f.Data...)
-		case FrameMemory:
-			t.OutOfMemory = true
-		case FrameOpens:
-			t.Lookups = string(f.Data)
-		case FrameError:
-			return t, fmt.Errorf("the guest could not start the program: %s", f.Data)
-		case FrameExit:
-			t.Outcome = parseExit(string(f.Data))
+func (b *Base) check() error {
+	for field, text := range map[string]string{"qemu.version": b.QEMU.Version, "kernel": b.Kernel, "package": b.Package} {
+		if !versionText.MatchString(text) {
+			return &TapeError{"base." + field, "printable text", fmt.Sprintf("%.100q", text)}
 		}
 	}
-	return t, nil
-}
-
-func parseExit(s string) record.Outcome {
-	word, num, _ := strings.Cut(s, " ")
-	n, _ := strconv.Atoi(num)
-	switch word {
-	case "code":
-		return record.Outcome{Code: n}
-	case "signal":
-		return record.Outcome{Code: 128 + n, Signal: syscall.Signal(n)}
-	}
-	return record.Outcome{Code: 124, TimedOut: true}
-}
-
-// frameLine is one line of console.ndjson.
-type frameLine struct {
-	Kind string `json:"kind"`
-	TSC  uint64 `json:"tsc"` // nanoseconds of the guest's own time since its boot
-	Text string `json:"text,omitempty"`
-	Data string `json:"base64,omitempty"` // instead of text, for what is not UTF-8
-}
-
-var frameNames = map[FrameKind]string{FrameReady: "ready", FrameSymbols: "symbols", FrameStart: "start", FrameStdout: "stdout",
-	FrameStderr: "stderr", FrameExit: "exit", FrameOpens: "lookups", FrameError: "error", FrameMemory: "memory", FramePoint: "point"}
-
-// WriteConsole writes frames as NDJSON.
-func WriteConsole(w io.Writer, frames []Frame) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	for _, f := range frames {
-		l := frameLine{Kind: frameNames[f.Kind], TSC: f.TSC}
-		if utf8.Valid(f.Data) {
-			l.Text = string(f.Data)
-		} else {
-			l.Data = base64.StdEncoding.EncodeToString(f.Data)
+	for field, text := range map[string]string{"sha256": b.Digest, "qemu.sha256": b.QEMU.Digest} {
+		if !digestText.MatchString(text) {
+			return &TapeError{"base." + field, "a SHA-256", fmt.Sprintf("%.100q", text)}
 		}
-		if err := enc.Encode(l); err != nil {
-			return err
+	}
+	if err := b.Machine.Check(); err != nil {
+		return &TapeError{"base.machine", "a machine that can be built", err.Error()}
+	}
+	if most := b.Machine.maxSnapshot(); b.Size < 1 || b.Size > most {
+		return &TapeError{"base.size", fmt.Sprintf("1 to %d", most), fmt.Sprint(b.Size)}
+	}
+	if len(b.Symbols) > maxLevel || len(b.Offsets) > maxLevel {
+		return &TapeError{"base", fmt.Sprintf("at most %d symbols and offsets", maxLevel), "more"}
+	}
+	for name := range b.Symbols {
+		if !symbolText.MatchString(name) {
+			return &TapeError{"base.symbols", "names of C", fmt.Sprintf("%.100q", name)}
+		}
+	}
+	for name, n := range b.Offsets {
+		if !memberText.MatchString(name) || n < 0 || n > maxOffset {
+			return &TapeError{"base.offsets", "STRUCT.MEMBER and its offset", fmt.Sprintf("%.100q: %d", name, n)}
 		}
 	}
 	return nil
 }
 
-// LoadConsole reads a file that WriteConsole wrote.
-func LoadConsole(name string) ([]Frame, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
+// Check tells whether a machine can have this shape.
+func (m Machine) Check() error {
+	switch {
+	case m.Memory < minMemory || m.Memory > maxMemory:
+		return fmt.Errorf("memory needs %d to %d MiB, found %d", minMemory, maxMemory, m.Memory)
+	case m.Shift < 0 || m.Shift > 10: // QEMU's own limit
+		return fmt.Errorf("the shift of the instruction count needs 0 to 10, found %d", m.Shift)
+	case !cpuText.MatchString(m.CPU):
+		return errors.New("the CPU model is no name")
 	}
-	defer f.Close()
-	return parseConsole(f)
+	return nil
 }
 
-func parseConsole(r io.Reader) ([]Frame, error) {
-	kinds := map[string]FrameKind{}
-	for k, n := range frameNames {
-		kinds[n] = k
-	}
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, 8*maxFrame)
-	var frames []Frame
-	for n := 1; s.Scan(); n++ {
-		var l frameLine
-		if err := json.Unmarshal(s.Bytes(), &l); err != nil {
-			return nil, fmt.Errorf("%s line %d: %w", ConsoleFile, n, err)
-		}
-		k, ok := kinds[l.Kind]
-		if !ok {
-			return nil, fmt.Errorf("%s line %d: unknown kind %q", ConsoleFile, n, l.Kind)
-		}
-		f := Frame{Kind: k, TSC: l.TSC, Data: []byte(l.Text)}
-		if l.Data != "" {
-			b, err := base64.StdEncoding.DecodeString(l.Data)
-			if err != nil {
-				return nil, fmt.Errorf("%s line %d: %w", ConsoleFile, n, err)
-			}
-			f.Data = b
-		}
-		frames = append(frames, f)
-	}
-	return frames, s.Err()
-}
+const (
+	minMemory = 96        // the kernel and init need some
+	maxMemory = 256 << 10 // more would only be asked for by mistake, or malice
+)
 
-// PackedSnapshot returns the snapshot compressed, as bundles hold it. It is
-// made once and kept beside the snapshot.
-func (b *Base) PackedSnapshot() (string, error) {
-	name := filepath.Join(b.Dir, SnapshotFile)
-	if _, err := os.Stat(name); err == nil {
-		return name, nil
-	}
-	in, err := os.Open(b.Snapshot())
-	if err != nil {
-		return "", err
-	}
-	defer in.Close()
-	tmp, err := os.CreateTemp(b.Dir, "pack-*.partial")
-	if err != nil {
-		return "", err
-	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	z, err := zstd.NewWriter(tmp, zstd.WithEncoderLevel(zstd.SpeedBetterCompression))
-	if err != nil {
-		return "", err
-	}
-	if _, err := io.Copy(z, in); err != nil {
-		return "", err
-	}
-	if err := z.Close(); err != nil {
-		return "", err
-	}
-	return name, os.Rename(tmp.Name(), name)
-}
-
-// hexDigest is a SHA-256: the name of a folder in the cache is made from it.
-var hexDigest = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
-// UnpackBase returns the base of a recording from the cache, by its digest, or
-// unpacks it there from packed. The machine's QEMU is the one found here.
-func UnpackBase(cache string, want Base, packed io.Reader, q QEMU) (*Base, error) {
-	if !hexDigest.MatchString(want.Digest) {
-		return nil, fmt.Errorf("%s: %q is no digest", TapeFile, want.Digest)
-	}
-	dir := baseDir(cache, want.Digest)
-	b := want
-	b.Dir, b.QEMU.Path = dir, q.Path
-	unlock, err := lock(cache)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	if d, err := fileDigest(b.Snapshot()); err == nil && d == want.Digest {
-		return &b, nil
-	}
-	if packed == nil {
-		return nil, fmt.Errorf("the boot snapshot %.12s… is neither in the bundle nor in the cache", want.Digest)
-	}
-	os.RemoveAll(dir)
-	tmp, err := os.MkdirTemp(cache, "base-*.partial")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(tmp)
-	z, err := zstd.NewReader(packed)
-	if err != nil {
-		return nil, err
-	}
-	defer z.Close()
-	f, err := os.Create(filepath.Join(tmp, snapshotFile))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	// One byte more than it should have is enough to know that it is wrong.
-	if _, err := io.Copy(f, io.LimitReader(z, want.Size+1)); err != nil {
-		return nil, fmt.Errorf("unpack the boot snapshot: %w", err)
-	}
-	got, err := fileDigest(f.Name())
-	if err != nil {
-		return nil, err
-	}
-	if got != want.Digest {
-		return nil, fmt.Errorf("the boot snapshot has digest %.12s…, the recording was made from %.12s…", got, want.Digest)
-	}
-	return &b, os.Rename(tmp, dir)
-}
-
-// Digest is the SHA-256 of a file, in hex.
-func Digest(name string) (string, error) { return fileDigest(name) }
+// maxSnapshot is the most bytes that the snapshot's file may have: the guest's
+// memory, and its devices' state and QEMU's tables.
+func (m Machine) maxSnapshot() int64 { return int64(m.Memory)<<20*9/8 + 64<<20 }

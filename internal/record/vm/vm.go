@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -209,11 +210,16 @@ func guestMemory(rss int64) int {
 	return need
 }
 
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+
 // params are the job's parameters for the guest's init.
 func (r *Recorder) params(seed uint64) string {
 	var b strings.Builder
-	host, _ := os.Hostname()
-	fmt.Fprintf(&b, "seed=%d\nnow=%d\nuid=%d\ngid=%d\nhost=%s\n", seed, time.Now().Unix(), os.Getuid(), os.Getgid(), host)
+	fmt.Fprintf(&b, "seed=%d\nnow=%d\nuid=%d\ngid=%d\n", seed, time.Now().Unix(), os.Getuid(), os.Getgid())
+	// A name that is no host name could be taken for further parameters.
+	if host, err := os.Hostname(); err == nil && hostName.MatchString(host) {
+		fmt.Fprintf(&b, "host=%s\n", host)
+	}
 	if r.job.Timeout > 0 {
 		fmt.Fprintf(&b, "timeout_ms=%d\n", r.job.Timeout.Milliseconds())
 	}

@@ -523,8 +523,11 @@ int main(void)
 	put("/proc/sys/vm/drop_caches", "3");
 	clear_free_memory();
 	frame(F_READY, "", 0);
+	// Not asleep: a replay that starts from a processor at rest, with a debugger
+	// attached, can wait for ever for the event that would wake it.
 	while (fw_cfg("opt/tapedeck", params, sizeof params) < 0)
-		usleep(1000);
+		for (volatile int i = 0; i < 20000; i++)
+			;
 
 	const char *host = param("host");
 	if (host)
