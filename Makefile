@@ -29,8 +29,9 @@ check: setup-test
 generate: setup-test
 	$(MAKE) -C internal/vm/guest
 
+# make bench BENCH='-quick -only overhead' measures less
 bench: setup-test bin/tapedeck
-	sh scripts/bench.sh
+	cd bench && $(GO) run . $(BENCH)
 
 clean:
 	rm -rf bin dist
