@@ -15,9 +15,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/tapedeck-dev/tapedeck/internal/record"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
+	"github.com/tapedeck-dev/tapedeck/internal/vm"
 )
 
 type recordOptions struct {
@@ -77,6 +79,10 @@ Exit codes:
 			return runRecord(c.Context(), o, args, ui.New(c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
+	// Any other code could be taken for the program's own.
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &codeError{exitOwn, fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
+	})
 	f := c.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&o.recorder, "recorder", "auto", "recorder: auto, rr or vm")
@@ -104,6 +110,17 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	if o.failOnExpr, err = compile(o.failOn); err != nil {
 		return &codeError{exitOwn, err}
 	}
+	if o.out == "" {
+		o.out = fmt.Sprintf("%s-%s.tar.zst", filepath.Base(args[0]), time.Now().UTC().Format("20060102-150405"))
+	}
+	if err := o.check(); err != nil {
+		return &codeError{exitOwn, err}
+	}
+	if o.vm.rootfs == "" {
+		if err := runnable(args[0]); err != nil {
+			return err
+		}
+	}
 	dev, err := chooseRecorder(ctx, o, job, term)
 	if err != nil {
 		return ownCode(err)
@@ -124,17 +141,13 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	for _, w := range rec.Warnings {
 		term.Say("warning: " + w)
 	}
-	out := o.out
-	if out == "" {
-		out = fmt.Sprintf("%s-%s.tar.zst", filepath.Base(args[0]), time.Now().UTC().Format("20060102-150405"))
-	}
-	size, err := pack(ctx, out, job, rec, dev)
+	size, err := pack(ctx, o.out, job, rec, dev)
 	if err != nil {
-		return &codeError{exitOwn, err}
+		return ownCode(err)
 	}
-	term.Say(fmt.Sprintf("%s: %s, %s, recorded with %s", out, ui.Bytes(size), rec.Outcome, dev.kind))
+	term.Say(fmt.Sprintf("%s: %s, %s, recorded with %s", o.out, ui.Bytes(size), rec.Outcome, dev.kind))
 	if rec.Outcome.Failed() {
-		term.Say("next: tapedeck replay " + out)
+		term.Say("next: tapedeck replay " + o.out)
 	}
 	if rec.Outcome.Code != 0 {
 		return &codeError{code: rec.Outcome.Code}
@@ -207,14 +220,47 @@ func attempts(ctx context.Context, o recordOptions, dev *recorder, term *ui.Term
 	return rec, nil
 }
 
+// check finds out before the run what would make its recording worthless.
+func (o recordOptions) check() error {
+	switch {
+	case o.untilFail < 0:
+		return fmt.Errorf("--until-fail needs a number of 1 or more, found %d", o.untilFail)
+	case o.jobs < 1:
+		return fmt.Errorf("--jobs needs a number of 1 or more, found %d", o.jobs)
+	case o.timeout < 0:
+		return fmt.Errorf("--timeout needs a time above 0, found %v", o.timeout)
+	}
+	dir := filepath.Dir(o.out)
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("write %s: folder %s: %w", o.out, dir, err)
+	}
+	if o.stdin != "" {
+		if err := unix.Access(o.stdin, unix.R_OK); err != nil {
+			return fmt.Errorf("--stdin: %s: %w", o.stdin, err)
+		}
+	}
+	return nil
+}
+
+// runnable tells whether a command can be run, with the codes of env(1).
+func runnable(name string) error {
+	_, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return &codeError{exitNotFound, err}
+	}
+	return &codeError{exitNotRunnable, err}
+}
+
 // ownCode keeps tapedeck's own failures apart from the program's exit codes.
 func ownCode(err error) error {
+	var start *vm.StartError
 	switch {
 	case errors.Is(err, context.Canceled):
 		return &codeError{exitInterrupted, err}
-	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return &codeError{exitNotFound, err}
-	case errors.Is(err, fs.ErrPermission):
+	case errors.As(err, &start):
 		return &codeError{exitNotRunnable, err}
 	}
 	return &codeError{exitOwn, err}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -64,8 +67,25 @@ func cacheDir() (string, error) {
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		// Root on a bare machine has no HOME.
-		return filepath.Join(os.TempDir(), fmt.Sprintf("tapedeck-cache-%d", os.Getuid())), nil
+		// A service, or root on a bare machine, has no HOME.
+		return ownDir(filepath.Join(os.TempDir(), fmt.Sprintf("tapedeck-cache-%d", os.Getuid())))
 	}
 	return filepath.Join(dir, "tapedeck"), nil
+}
+
+// ownDir makes a directory where others may write, too. What is there under
+// its name must be ours alone: the cache's kernel runs what we record.
+func ownDir(dir string) (string, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	fi, err := os.Lstat(dir)
+	if err != nil {
+		return "", err
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok || !fi.IsDir() || int(st.Uid) != os.Geteuid() || fi.Mode().Perm()&0o022 != 0 {
+		return "", fmt.Errorf("%s is not a directory of this user alone (%s): set HOME or TAPEDECK_CACHE", dir, fi.Mode())
+	}
+	return dir, nil
 }

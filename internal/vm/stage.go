@@ -3,6 +3,7 @@ package vm
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -142,8 +143,12 @@ func (s *stager) file(name, src string, fi fs.FileInfo) (int64, error) {
 	return n, err
 }
 
-// tree copies a whole unpacked image.
+// tree copies a whole unpacked image, but not what is mounted in it.
 func (s *stager) tree(rootfs string) error {
+	top, err := os.Stat(rootfs)
+	if err != nil {
+		return fmt.Errorf("unpacked image: %w", err)
+	}
 	return filepath.WalkDir(rootfs, func(path string, d fs.DirEntry, err error) error {
 		if err != nil && errors.Is(err, fs.ErrPermission) {
 			return nil // a folder that the user can't read
@@ -162,8 +167,18 @@ func (s *stager) tree(rootfs string) error {
 		if err != nil {
 			return err
 		}
+		if fi.IsDir() && device(fi) != device(top) {
+			return filepath.SkipDir
+		}
 		return s.one(filepath.Join("/", rel), path, fi)
 	})
+}
+
+func device(fi fs.FileInfo) uint64 {
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Dev)
+	}
+	return 0
 }
 
 // job writes what init reads: see guest/init.c.
