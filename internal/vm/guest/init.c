@@ -341,23 +341,27 @@ static long now_ms(void)
 	return t.tv_sec * 1000L + t.tv_nsec / 1000000;
 }
 
+enum { PIPE_SIZE = 1 << 20 };
+
 static void reader(int to[2])
 {
 	if (pipe2(to, O_CLOEXEC))
 		die("pipe");
-	fcntl(to[0], F_SETPIPE_SZ, 1 << 20);
+	fcntl(to[0], F_SETPIPE_SZ, PIPE_SIZE);
 	fcntl(to[0], F_SETFL, O_NONBLOCK);
 }
 
-static int drain(int fd, enum frame kind)
+// Passes on up to that many pieces; 0 if nothing can follow them.
+static int drain(int fd, enum frame kind, int pieces)
 {
 	static char b[64 << 10];
-	int n, any = 0;
-	while ((n = read(fd, b, sizeof b)) > 0) {
+	int n;
+	while (pieces--) {
+		if ((n = read(fd, b, sizeof b)) <= 0)
+			return n < 0 && errno == EAGAIN;
 		frame(kind, b, n);
-		any = 1;
 	}
-	return n < 0 && errno == EAGAIN ? 1 + any : 0;
+	return 1;
 }
 
 // Whether the kernel had to kill something for want of memory.
@@ -391,6 +395,9 @@ static void run(const struct job *job)
 	if (pipe2(wake, O_CLOEXEC | O_NONBLOCK))
 		die("pipe");
 	signal(SIGCHLD, on_child);
+	int failed[2]; // the errno of a program that can't be started
+	if (pipe2(failed, O_CLOEXEC | O_NONBLOCK))
+		die("pipe");
 
 	pid_t pid = fork();
 	if (pid < 0)
@@ -408,7 +415,7 @@ static void run(const struct job *job)
 		if (param("chaos"))
 			step_wait();
 		job_exec(job);
-		framef(F_ERROR, "%s: %s", job->path, strerror(errno));
+		if (write(failed[1], &errno, sizeof errno) < 0) {} // frames are for those with the right to the port
 		_exit(127);
 	}
 	close(o[1]);
@@ -435,11 +442,11 @@ static void run(const struct job *job)
 		}
 		poll(p, 3, wait);
 		step_tell();
-		if (p[1].revents && !drain(o[0], F_STDOUT)) {
+		if (p[1].revents && !drain(o[0], F_STDOUT, 1)) {
 			close(o[0]);
 			o[0] = -1;
 		}
-		if (p[2].revents && !drain(e[0], F_STDERR)) {
+		if (p[2].revents && !drain(e[0], F_STDERR, 1)) {
 			close(e[0]);
 			e[0] = -1;
 		}
@@ -458,8 +465,12 @@ static void run(const struct job *job)
 		}
 	}
 	step_tell();
-	drain(o[0], F_STDOUT);
-	drain(e[0], F_STDERR);
+	// What it wrote is in the pipes, and what those that it left behind write.
+	drain(o[0], F_STDOUT, PIPE_SIZE / (64 << 10) + 1);
+	drain(e[0], F_STDERR, PIPE_SIZE / (64 << 10) + 1);
+	int why;
+	if (read(failed[0], &why, sizeof why) == sizeof why)
+		framef(F_ERROR, "%s: %s", job->path, strerror(why));
 	send_lookups();
 	if (out_of_memory())
 		frame(F_MEMORY, "", 0);
