@@ -137,7 +137,9 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 		return nil
 	}
 	defer rec.Close()
-	term.Output(rec.Stdout, rec.Stderr)
+	if o.untilFail > 0 { // else it came as the program wrote it
+		term.Output(rec.Stdout, rec.Stderr)
+	}
 	for _, w := range rec.Warnings {
 		term.Say("warning: " + w)
 	}

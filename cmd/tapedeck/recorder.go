@@ -27,23 +27,25 @@ func chooseRecorder(ctx context.Context, o recordOptions, job record.Job, term *
 		if err != nil {
 			return nil, err
 		}
-		return rrRecorder(o, job, info), nil
+		return rrRecorder(o, job, info, term), nil
 	case "vm":
 		return vmRecorder(ctx, o, job, term)
 	case "auto":
 		info, err := rr.Probe(ctx)
 		// Software counters do not preempt loops: races seldom show.
 		if err == nil && !info.Software && !o.vm.asked() {
-			return rrRecorder(o, job, info), nil
+			return rrRecorder(o, job, info, term), nil
 		}
 		return vmRecorder(ctx, o, job, term)
 	}
 	return nil, fmt.Errorf("--recorder needs auto, rr or vm, found %q", o.recorder)
 }
 
-func rrRecorder(o recordOptions, job record.Job, info rr.Info) *recorder {
+func rrRecorder(o recordOptions, job record.Job, info rr.Info, term *ui.Term) *recorder {
 	opt := rr.Options{Info: info}
-	if o.untilFail > 0 {
+	if o.untilFail <= 0 {
+		opt.Stdout, opt.Stderr = term.Out, term.Err
+	} else {
 		opt.Keep = func(r *record.Recording) bool {
 			r.Outcome.Match(o.failOnExpr, r.Stdout, r.Stderr)
 			return r.Outcome.Failed()
@@ -66,7 +68,11 @@ func vmRecorder(ctx context.Context, o recordOptions, job record.Job, term *ui.T
 	if err != nil {
 		return nil, err
 	}
-	r, err := vmrec.Prepare(ctx, job, vmrec.Options{Cache: cache, Memory: o.vm.memory, Include: o.vm.include, Rootfs: o.vm.rootfs, Say: term.Say})
+	opt := vmrec.Options{Cache: cache, Memory: o.vm.memory, Include: o.vm.include, Rootfs: o.vm.rootfs, Say: term.Say}
+	if o.untilFail <= 0 {
+		opt.Stdout, opt.Stderr = term.Out, term.Err
+	}
+	r, err := vmrec.Prepare(ctx, job, opt)
 	if err != nil {
 		return nil, err
 	}

@@ -23,11 +23,13 @@ const (
 type Spec struct {
 	Mode   Mode
 	Base   *Base
-	Image  string        // the world
-	Params string        // the job's parameters, "key=value" lines: see guest/init.c
-	Log    string        // QEMU's log of what was not determined; written or read
-	Dir    string        // for the console, the serial line and the socket
-	Debug  string        // path of a socket where a debugger connects; the machine then waits for it
+	Image  string    // the world
+	Params string    // the job's parameters, "key=value" lines: see guest/init.c
+	Log    string    // QEMU's log of what was not determined; written or read
+	Dir    string    // for the console, the serial line and the socket
+	Debug  string    // path of a socket where a debugger connects; the machine then waits for it
+	Stdout io.Writer // gets what the program writes as it comes, with Stderr; both may be nil
+	Stderr io.Writer
 	Stall  time.Duration // how long a replay may stand still; 0 is 20 s
 }
 
@@ -100,6 +102,17 @@ func Run(ctx context.Context, s Spec) (*Result, error) {
 		return nil, err
 	}
 	defer m.Kill()
+	if s.Stdout != nil {
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			follow(m.console, s.Stdout, s.Stderr, stop)
+			close(stopped)
+		}()
+		defer func() {
+			close(stop)
+			<-stopped
+		}()
+	}
 	if err := m.wait(ctx); err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ type Options struct {
 	Strategy string       // of chaos; "" draws from all of them
 	Rootfs   string       // an unpacked image to take all files from, instead of watching
 	Say      func(string) // told what takes long
+	Stdout   io.Writer    // gets what the program writes as it comes, with Stderr; both may be nil
+	Stderr   io.Writer
 }
 
 // Recorder holds what all attempts of one program share.
@@ -237,7 +239,7 @@ func (r *Recorder) Record(ctx context.Context, seed uint64) (*record.Recording, 
 	}
 	rec := &record.Recording{Dir: dir, Warnings: slices.Clone(r.warnings)}
 	spec := machine.Spec{Mode: machine.Record, Base: r.base, Image: r.world.Image, Params: r.params(seed),
-		Log: filepath.Join(dir, "replay.log"), Dir: dir}
+		Log: filepath.Join(dir, machine.LogFile), Dir: dir, Stdout: r.opt.Stdout, Stderr: r.opt.Stderr}
 	res, err := machine.Run(ctx, spec)
 	if err == nil {
 		err = r.finish(rec, spec, res, seed)
