@@ -9,12 +9,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// TestMain lets the test binary play gdb: see fakeGDB.
+// TestMain lets the test binary play gdb: see fakeGDB. The recorder starts it
+// too, as the step between it and the program.
 func TestMain(m *testing.M) {
+	watch.Main()
 	if script := os.Getenv("REWIND_FAKE_GDB"); script != "" {
 		fakeGDB(script)
 		return

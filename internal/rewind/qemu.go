@@ -33,6 +33,7 @@ type stub struct {
 	regs    []byte            // of the current stop, nil when not read
 	pages   map[uint64][]byte // of the current stop, by virtual address
 	icount  uint64            // of the current stop, 0 when not read
+	waiting time.Duration     // for the present answer
 	armed   []point           // breakpoints and watchpoints that are set
 	limited uint64            // where QEMU has been told to stop, 0 if nowhere
 }
@@ -153,7 +154,11 @@ func (s *stub) close() { s.conn.Close() }
 // ask sends a packet and returns the answer, which comes at once: so it is
 // waited for even when ctx ends meanwhile, lest the next answer be taken for it.
 func (s *stub) ask(ctx context.Context, packet string) (string, error) {
-	if err := s.arm(ctx); err != nil {
+	return s.askFor(ctx, packet, answerLimit)
+}
+
+func (s *stub) askFor(ctx context.Context, packet string, limit time.Duration) (string, error) {
+	if err := s.arm(ctx, limit); err != nil {
 		return "", err
 	}
 	if err := s.wire.write(packet); err != nil {
@@ -163,16 +168,23 @@ func (s *stub) ask(ctx context.Context, packet string) (string, error) {
 	return answer, s.wrap(err)
 }
 
+const (
+	answerLimit = 20 * time.Second // of a machine that stands still
+	haltLimit   = 10 * time.Second
+)
+
 // stopped waits until the running machine stops. When ctx ends it stops the
 // machine where it is.
 func (s *stub) stopped(ctx context.Context) (string, error) {
+	s.waiting = s.limit
+	s.conn.SetDeadline(time.Now().Add(s.limit))
 	release := context.AfterFunc(ctx, func() { s.conn.SetReadDeadline(time.Unix(1, 0)) })
 	answer, err := s.wire.read()
 	release()
 	if err == nil || ctx.Err() == nil {
 		return answer, s.wrap(err)
 	}
-	if err := s.conn.SetDeadline(time.Now().Add(min(s.limit, haltLimit))); err != nil {
+	if err := s.conn.SetDeadline(time.Now().Add(haltLimit)); err != nil {
 		return "", s.wrap(err)
 	}
 	if err := s.wire.ack(3); err != nil {
@@ -186,17 +198,13 @@ func (s *stub) stopped(ctx context.Context) (string, error) {
 	return "", context.Cause(ctx)
 }
 
-const haltLimit = 10 * time.Second
-
-func (s *stub) arm(ctx context.Context) error {
+// arm sets the time within which the machine must answer.
+func (s *stub) arm(ctx context.Context, limit time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	until := time.Now().Add(s.limit)
-	if d, ok := ctx.Deadline(); ok && d.Before(until) {
-		until = d
-	}
-	return s.conn.SetDeadline(until)
+	s.waiting = limit
+	return s.conn.SetDeadline(time.Now().Add(limit))
 }
 
 func (s *stub) wrap(err error) error {
@@ -204,7 +212,7 @@ func (s *stub) wrap(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("the replaying machine gave no answer within %v: the recording and its inputs may not belong together", s.limit)
+		return fmt.Errorf("the replaying machine gave no answer within %v: the recording and its inputs may not belong together", s.waiting)
 	}
 	return fmt.Errorf("%w: %w", errGuestEnded, err)
 }
@@ -212,7 +220,7 @@ func (s *stub) wrap(err error) error {
 // monitor runs a command of QEMU's monitor. A seek answers twice: once here,
 // and with a stop once it is there.
 func (s *stub) monitor(ctx context.Context, command string) (string, error) {
-	answer, err := s.ask(ctx, "qRcmd,"+hexText(command))
+	answer, err := s.askFor(ctx, "qRcmd,"+hexText(command), s.limit) // a snapshot takes seconds
 	var out []byte
 	for err == nil {
 		switch {
@@ -298,12 +306,24 @@ func (s *stub) run(ctx context.Context, limit uint64) (stop string, hit bool, er
 		}
 		s.limited = limit
 	}
-	stop, err = s.resume(ctx, "c")
-	if err != nil || !strings.HasPrefix(stop, "T02") {
-		return stop, true, err
+	for {
+		stop, err = s.resume(ctx, "c")
+		if err != nil || !strings.HasPrefix(stop, "T02") {
+			return stop, true, err
+		}
+		at, err := s.position(ctx)
+		if err != nil {
+			return "", false, err
+		}
+		if at >= limit {
+			s.limited = 0
+			return s.settle(ctx)
+		}
+		// The alarm of an earlier limit, which a breakpoint had come before.
+		if _, err := s.monitor(ctx, "replay_break "+strconv.FormatUint(limit, 10)); err != nil {
+			return "", false, err
+		}
 	}
-	s.limited = 0
-	return s.settle(ctx)
 }
 
 // settle asks for a watchpoint that was hit by the very instruction before a
@@ -342,7 +362,7 @@ func (s *stub) runBack(ctx context.Context) error {
 
 func (s *stub) resume(ctx context.Context, packet string) (string, error) {
 	s.moved()
-	if err := s.arm(ctx); err != nil {
+	if err := s.arm(ctx, s.limit); err != nil {
 		return "", err
 	}
 	if err := s.wire.write(packet); err != nil {

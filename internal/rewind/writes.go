@@ -36,6 +36,10 @@ type location struct {
 	base     string // where that function's frame is
 }
 
+// redZone is how far below the stack pointer a function that calls none keeps
+// its variables, on x86-64.
+const redZone = 128
+
 // pointer is gdb's variable that holds the location's typed address.
 const pointer = "$tapedeck_at"
 
@@ -96,7 +100,7 @@ func (s *Session) locate(ctx context.Context, expr string, frame int) (location,
 	// Of a local variable only the stores since its function was entered are its own.
 	base, err1 := strconv.ParseUint(frameBase(info), 0, 64)
 	sp, err2 := s.number(ctx, "(unsigned long)$sp")
-	if err1 == nil && err2 == nil && loc.address >= sp && loc.address < base {
+	if err1 == nil && err2 == nil && loc.address+redZone >= sp && loc.address < base {
 		loc.owner, loc.base = e.frame.Function, frameBase(info)
 	}
 	return loc, nil
