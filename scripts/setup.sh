@@ -6,8 +6,8 @@ set -eu
 level=${1:-demo}
 
 # command:package, looked for by command
-demo='qemu-system-x86_64:qemu-system-x86 gdb:gdb gcc:gcc mkfs.ext4:e2fsprogs debugfs:e2fsprogs'
-test="$demo g++:g++ musl-gcc:musl-tools rr:rr zstd:zstd tar:tar strace:strace
+demo='qemu-system-x86_64:qemu-system-x86 gdb:gdb gcc:gcc mkfs.ext4:e2fsprogs'
+test="$demo g++:g++ musl-gcc:musl-tools debugfs:e2fsprogs qemu-img:qemu-utils rr:rr zstd:zstd tar:tar strace:strace
 python3:python3 node:nodejs java:default-jre-headless javac:default-jdk-headless rustc:rustc"
 
 case $level in

@@ -41,7 +41,7 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 	args = append(args, disk(blank)...)
 	args = append(args, snapshot(b.Snapshot())...)
 	args = append(args, "-kernel", k.vmlinux(), "-initrd", initrd, "-append", bootLine)
-	p, err := b.QEMU.start(ctx, args)
+	p, err := b.QEMU.start(ctx, args, rights{write: []string{b.Dir}, read: []string{k.Dir}})
 	if err != nil {
 		return err
 	}

@@ -2,34 +2,39 @@ package vm
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"time"
-
-	"github.com/tapedeck-dev/tapedeck/internal/exttool"
 )
 
 // ExtractWorld copies the program's files out of a world's image into dir, at
-// their own paths below it.
+// their own paths below its folder "root".
 func ExtractWorld(ctx context.Context, image, dir string) error {
-	debugfs, err := exttool.Find("debugfs", "e2fsprogs")
+	f, err := os.Open(image)
 	if err != nil {
-		// Root's directories are often not in a user's PATH.
-		if _, serr := os.Stat("/sbin/debugfs"); serr != nil {
-			return err
-		}
-		debugfs = "/sbin/debugfs"
+		return err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	e, err := openExt4(f, fi.Size())
+	if err != nil {
+		return err
+	}
+	top, err := e.find("root")
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	// It exits with 0 whatever happens.
-	out, err := exttool.Output(ctx, 5*time.Minute, debugfs, "-R", fmt.Sprintf("rdump %q %q", "/root", dir), image)
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(dir + "/root"); err != nil {
-		return fmt.Errorf("read the program's files: %s", lastLine(out))
+	defer root.Close()
+	if err := root.Mkdir("root", 0o700); err != nil {
+		return err
 	}
-	return nil
+	return e.extract(root, "root", top, 0, func() error { return context.Cause(ctx) })
 }

@@ -21,7 +21,8 @@ import (
 // the build that made it.
 type QEMU struct {
 	Path    string `json:"-"`
-	Sandbox bool   `json:"-"` // it can give up rights
+	Sandbox bool   `json:"-"` // it has seccomp's filters
+	Confine bool   `json:"-"` // it starts with the files of its own prefix and the system's
 	Version string `json:"version"`
 	Digest  string `json:"sha256"` // of the program file
 }
@@ -41,10 +42,14 @@ func FindQEMU(ctx context.Context) (QEMU, error) {
 	if q.Digest, err = Digest(path); err != nil {
 		return QEMU{}, err
 	}
-	// A build without seccomp stops at the option.
-	out, err := exttool.Output(ctx, 10*time.Second, path, "-sandbox", confined, "--version")
-	if q.Sandbox = err == nil; err != nil {
-		out, err = exttool.Output(ctx, 10*time.Second, path, "--version")
+	// A build without seccomp stops at the option, and one in an odd place may
+	// need files that confine does not know of: then it has to do without.
+	var out []byte
+	for _, try := range []QEMU{{Sandbox: true, Confine: true}, {Sandbox: true}, {Confine: true}, {}} {
+		q.Sandbox, q.Confine = try.Sandbox, try.Confine
+		if out, err = q.version(ctx); err == nil || ctx.Err() != nil {
+			break
+		}
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -55,6 +60,26 @@ func FindQEMU(ctx context.Context) (QEMU, error) {
 	line, _, _ := strings.Cut(string(out), "\n")
 	q.Version = printable(strings.TrimPrefix(line, "QEMU emulator version "))
 	return q, nil
+}
+
+func (q QEMU) version(ctx context.Context) (out []byte, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if q.Confine {
+			runtime.LockOSThread() // never unlocked: the thread is of no further use
+			if err = confine(rights{read: q.system()}); err != nil {
+				return
+			}
+		}
+		args := []string{"--version"}
+		if q.Sandbox {
+			args = append([]string{"-sandbox", confined}, args...)
+		}
+		out, err = exttool.Output(ctx, 10*time.Second, q.Path, args...)
+	}()
+	<-done
+	return out, err
 }
 
 // printable keeps what versionText lets through.
@@ -84,7 +109,7 @@ const (
 
 // start runs QEMU and connects to its monitor, which is a socket that only the
 // two of them have: a path could be too long for one, or somebody else's.
-func (q QEMU) start(ctx context.Context, args []string) (*process, error) {
+func (q QEMU) start(ctx context.Context, args []string, r rights) (*process, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -108,10 +133,18 @@ func (q QEMU) start(ctx context.Context, args []string) (*process, error) {
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
-		// The kernel sends Pdeathsig when the thread ends, not the process: keep it.
+		// The kernel sends Pdeathsig when the thread ends, not the process: it
+		// has to be there for as long as QEMU. It ends with this function,
+		// since it keeps the rights that it has given up.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
+		var err error
+		if q.Confine {
+			r.read = append(r.read, q.system()...)
+			err = confine(r)
+		}
+		if err == nil {
+			err = p.cmd.Start()
+		}
 		started <- err
 		if err == nil {
 			p.cmd.Wait()

@@ -81,8 +81,15 @@ func Launch(ctx context.Context, s Spec) (*Instance, error) {
 	if s.Debug != "" {
 		args = append(args, "-S", "-gdb", "unix:"+escape(s.Debug)+",server=on,wait=off")
 	}
+	r := rights{write: []string{s.Dir}, read: []string{s.Image, s.Log}}
+	if s.Mode == Record {
+		r.write = append(r.write, filepath.Dir(s.Log))
+	}
+	if s.Debug != "" {
+		r.write = append(r.write, filepath.Dir(s.Debug))
+	}
 	var err error
-	if m.process, err = s.Base.QEMU.start(ctx, args); err != nil {
+	if m.process, err = s.Base.QEMU.start(ctx, args, r); err != nil {
 		os.Remove(m.snapshot)
 		return nil, err
 	}

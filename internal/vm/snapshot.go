@@ -66,7 +66,8 @@ func (e *SnapshotError) Unwrap() error { return e.Err }
 // comes from a bundle: it has to be what [ReadTape] lets through.
 func UnpackBase(ctx context.Context, cache string, want Base, packed io.Reader, q QEMU) (*Base, error) {
 	b := want
-	b.Dir, b.QEMU.Path, b.QEMU.Sandbox = baseDir(cache, want.Digest), q.Path, q.Sandbox
+	b.Dir = baseDir(cache, want.Digest)
+	b.QEMU.Path, b.QEMU.Sandbox, b.QEMU.Confine = q.Path, q.Sandbox, q.Confine
 	if d, err := Digest(b.Snapshot()); err == nil && d == want.Digest {
 		return &b, checkQcow2(b.Snapshot())
 	}
