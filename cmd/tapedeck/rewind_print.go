@@ -10,7 +10,7 @@ import (
 )
 
 func printAnswers(w io.Writer, a *answers) {
-	fmt.Fprintf(w, "%s ended with %s, at %s", a.Failure.Name, a.Failure.Ending, a.Failure.Position)
+	fmt.Fprintf(w, "%s: %s, at %s", a.Failure.Name, a.Failure.Ending, a.Failure.Position)
 	if a.Position != a.Failure.Position {
 		fmt.Fprintf(w, "; now at %s", a.Position)
 	}

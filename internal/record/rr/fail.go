@@ -168,7 +168,7 @@ var failures = []failure{
 		fs.ErrPermission, "an rr trace that this user may read", nil,
 	},
 	{
-		regexp.MustCompile("has an incompatible (?:syscallbuf protocol )?version -?\\d+; expected\\s+-?\\d+|This rr build is too old to replay the trace[^\\n]*"),
+		regexp.MustCompile(`has an incompatible (?:syscallbuf protocol )?version -?\d+; expected\s+-?\d+|This rr build is too old to replay the trace[^\n]*`),
 		ErrTraceVersion, "the rr that wrote the trace, or one that reads it", fixed("install the version that the bundle's manifest names as rr_version"),
 	},
 	{

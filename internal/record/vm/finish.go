@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tapedeck-dev/tapedeck/internal/record"
 	machine "github.com/tapedeck-dev/tapedeck/internal/vm"
 )
@@ -119,7 +121,7 @@ func (r *Recorder) missed(trace string) []string {
 		if err != nil || slices.Contains(paths, real) {
 			continue
 		}
-		if fi, err := os.Stat(real); err == nil && fi.Mode().IsRegular() {
+		if fi, err := os.Stat(real); err == nil && fi.Mode().IsRegular() && unix.Access(real, unix.R_OK) == nil {
 			paths = append(paths, real)
 		}
 	}
