@@ -33,6 +33,7 @@ enum {
 	MAX_HELD = 400000,  // microseconds of holds in a run: programs have time-outs of their own
 	FREE_STOPS = 300,   // stops that a run may cost in any case,
 	STOPS_PER_MS = 5,   // and for each millisecond that it takes
+	MAX_UNBLOCK = 24,   // stops at system calls until signals are no longer blocked
 	MAX_STRAY = 300,    // steps outside of the program's own code, in a row
 	MAX_TOLD = 96,
 };
@@ -45,6 +46,7 @@ struct thread {
 	char stepped;        // has ever gone by single steps
 	char stepping;       // towards a hold, by single steps
 	char outside;        // runs to the breakpoint at its return address
+	int unblock;         // stops left to find out whether traps are blocked still
 	int left, stray;     // steps until the hold; steps in other code
 	int steps;           // such holds to come
 	int calls, until_call; // holds at system calls to come, and calls before the next
@@ -114,7 +116,7 @@ static void forget(struct thread *t)
 
 static void go_on(struct thread *t, int sig)
 {
-	int how = t->stepping && !t->outside ? PTRACE_SINGLESTEP : t->calls && !t->stepping ? PTRACE_SYSCALL : PTRACE_CONT;
+	int how = t->stepping && !t->outside ? PTRACE_SINGLESTEP : (t->calls || t->unblock) && !t->stepping ? PTRACE_SYSCALL : PTRACE_CONT;
 	ptrace(how, t->tid, 0, sig);
 }
 
@@ -193,10 +195,21 @@ static void hold(struct thread *t, int sig, const char *why, uint64_t where)
 	told("tid=%d hold %ldus %s 0x%llx", t->tid, us, why, (unsigned long long)where);
 }
 
-// Single steps to the next hold, if there is to be one.
+// A trap that a thread has blocked would reset the program's handler for it.
+static int traps_blocked(struct thread *t)
+{
+	uint64_t mask = 0;
+	return ptrace(PTRACE_GETSIGMASK, t->tid, sizeof mask, &mask) || mask >> (SIGTRAP - 1) & 1;
+}
+
+// Single steps to the next hold, if there is to be one. A library that starts a
+// thread blocks all signals at first: then steps begin after a later call.
 static void begin_steps(struct thread *t)
 {
 	if (t->steps <= 0 || !t->space || !t->space->hi)
+		return;
+	t->unblock = traps_blocked(t) ? MAX_UNBLOCK : 0;
+	if (t->unblock)
 		return;
 	t->steps--;
 	if (!below(4))
@@ -324,6 +337,10 @@ static int meets(long nr)
 
 static void on_call(struct thread *t)
 {
+	if (t->unblock && !traps_blocked(t))
+		begin_steps(t);
+	else if (t->unblock)
+		t->unblock--;
 	long nr = REG(t, orig_rax);
 	if (over_budget())
 		t->calls = 0;
@@ -409,6 +426,34 @@ static int is_crash(int sig)
 	return sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE || sig == SIGABRT || sig == SIGSYS;
 }
 
+// A signal that the program ignores never reaches it; but on its way past a
+// tracer it wakes a thread, and some system calls then fail with EINTR.
+static int ignored(struct thread *t, int sig)
+{
+	unsigned long ign = 0, cgt = 0, bit = 1ul << (sig - 1);
+	char path[64], line[128];
+	snprintf(path, sizeof path, "/proc/%d/status", t->tid);
+	FILE *f = fopen(path, "re");
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "SigIgn: %lx", &ign) != 1)
+			sscanf(line, "SigCgt: %lx", &cgt);
+	if (f)
+		fclose(f);
+	int harmless = sig == SIGCHLD || sig == SIGURG || sig == SIGWINCH || sig == SIGCONT;
+	return ign & bit || (harmless && !(cgt & bit));
+}
+
+#define ERESTARTNOHAND 514 // the kernel's own: start the call again unless a handler runs
+
+static void on_signal(struct thread *t, int sig)
+{
+	if (is_crash(sig))
+		sites_withdraw(t->space);
+	if ((long)REG(t, orig_rax) >= 0 && (long)REG(t, rax) == -EINTR && ignored(t, sig))
+		ptrace(PTRACE_POKEUSER, t->tid, offsetof(struct user, regs.rax), (long)-ERESTARTNOHAND);
+	go_on(t, sig);
+}
+
 static void on_stop(struct thread *t, int status)
 {
 	int sig = WSTOPSIG(status);
@@ -440,9 +485,7 @@ static void on_stop(struct thread *t, int status)
 	} else if (sig == SIGTRAP) {
 		on_trap(t);
 	} else {
-		if (is_crash(sig))
-			sites_withdraw(t->space);
-		go_on(t, sig);
+		on_signal(t, sig);
 	}
 }
 
