@@ -21,6 +21,11 @@ import (
 // last instruction, or QEMU died.
 var errGuestEnded = errors.New("the replaying machine has ended")
 
+// ErrStuck is a machine that doesn't answer. QEMU replays that are not given
+// what was recorded run for ever; and on a loaded host QEMU 7.2 now and then
+// deadlocks in a replay that another try gets through.
+var ErrStuck = errors.New("the replaying machine is stuck")
+
 // stub drives QEMU through its gdb stub: one stopped CPU, its registers and
 // memory, and positions in the recording as instruction counts. It is not safe
 // for concurrent use.
@@ -212,7 +217,7 @@ func (s *stub) wrap(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("the replaying machine gave no answer within %v: the recording and its inputs may not belong together", s.waiting)
+		return fmt.Errorf("%w: no answer within %v", ErrStuck, s.waiting)
 	}
 	return fmt.Errorf("%w: %w", errGuestEnded, err)
 }

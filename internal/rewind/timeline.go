@@ -31,6 +31,7 @@ type timeline struct {
 const (
 	snapshotEvery = 700 * time.Millisecond
 	maxSnapshots  = 16
+	chunkLimit    = 20 * time.Second // for a stretch of less than snapshotEvery
 )
 
 // death is how a process of the recording ended.
@@ -53,6 +54,9 @@ func (t *timeline) toFailure(ctx context.Context) (death, []death, error) {
 		return death{}, nil, err
 	}
 	defer t.set(context.WithoutCancel(ctx), false, stops...)
+	limit := t.limit
+	t.limit = min(limit, chunkLimit)
+	defer func() { t.limit = limit }()
 	chunk := uint64(5_000_000)
 	var others []death
 	started := time.Now()
@@ -76,11 +80,11 @@ func (t *timeline) toFailure(ctx context.Context) (death, []death, error) {
 		}
 		if !hit {
 			if took := time.Since(started); took >= snapshotEvery {
-				if err := t.snapshot(ctx, stops); err != nil {
+				if err := t.snapshot(ctx); err != nil {
 					return death{}, others, err
 				}
 				started = time.Now()
-			} else if took < snapshotEvery/8 && chunk < 1<<32 {
+			} else if took < snapshotEvery/8 {
 				chunk *= 2
 			}
 			continue
@@ -165,28 +169,36 @@ func (t *timeline) birth(ctx context.Context, stops []point) error {
 	if err := t.set(ctx, true, first); err != nil {
 		return err
 	}
-	defer t.set(context.WithoutCancel(ctx), false, first)
 	at, err := t.position(ctx)
 	if err != nil {
 		return err
 	}
 	for range 100 {
-		if _, hit, err := t.run(ctx, at+50_000_000); err != nil || !hit {
+		if _, hit, err := t.run(ctx, at+50_000_000); err != nil {
 			return err
+		} else if !hit {
+			break
 		}
 		now, err := t.current(ctx)
 		if err != nil {
 			return err
 		}
 		if now.tgid == t.pid && !now.inKernel {
-			t.born, err = t.position(ctx)
-			return err
+			if t.born, err = t.position(ctx); err != nil {
+				return err
+			}
+			if err := t.set(ctx, false, first); err != nil {
+				return err
+			}
+			// Later searches start here, not at the recording's start. There the guest
+			// attaches its disk, in which a QEMU under load may deadlock.
+			return t.snapshot(ctx)
 		}
 		if _, err := t.step(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	return t.set(ctx, false, first)
 }
 
 // leader returns the task of the process's first thread.
@@ -205,14 +217,14 @@ func (t *timeline) leader(ctx context.Context, one task) (uint64, error) {
 
 // snapshot saves the machine's state here. Where there are too many already,
 // it drops every other one first.
-func (t *timeline) snapshot(ctx context.Context, stops []point) error {
+func (t *timeline) snapshot(ctx context.Context) error {
 	if t.names == nil {
 		t.names = map[uint64]string{}
 	}
 	if len(t.snaps) >= maxSnapshots {
 		kept := t.snaps[:0]
 		for i, at := range t.snaps {
-			if i%2 == 1 {
+			if i%2 == 0 || at == t.born {
 				kept = append(kept, at)
 				continue
 			}

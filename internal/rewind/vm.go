@@ -21,6 +21,9 @@ type VMConfig struct {
 	Exe     string        // the program's path in the guest; "" to read it from the kernel
 	End     uint64        // where the recording ends, for a process that was still running then; 0 if not known
 	Limit   time.Duration // for one answer of the machine; 0 is two minutes
+	// Again replaces a machine that got stuck on its way to the failure by another
+	// and returns that one's stub. Without it that is an error.
+	Again func(context.Context) (string, error)
 }
 
 // VM is a [Target]: one process of a recorded machine, presented to gdb as if
@@ -51,24 +54,39 @@ func OpenVM(ctx context.Context, config VMConfig) (*VM, error) {
 	if config.Limit == 0 {
 		config.Limit = 2 * time.Minute
 	}
-	s, err := dialStub(ctx, config.Stub, config.Limit)
-	if err != nil {
-		return nil, err
-	}
 	v := &VM{config: config, done: make(chan struct{})}
-	v.line = &timeline{kernel: kernel{s, config.Guest}, pid: config.PID, last: config.End}
-	if err := v.open(ctx); err != nil {
-		s.close()
-		if v.dir != "" {
-			os.RemoveAll(v.dir)
+	for try := 1; ; try++ {
+		err := v.open(ctx)
+		if err == nil {
+			break
 		}
-		return nil, err
+		if !errors.Is(err, ErrStuck) || config.Again == nil || try == maxTries {
+			return nil, err
+		}
+		if v.config.Stub, err = config.Again(ctx); err != nil {
+			return nil, err
+		}
 	}
 	go v.serve()
 	return v, nil
 }
 
+// maxTries is how many machines may get stuck.
+const maxTries = 3
+
 func (v *VM) open(ctx context.Context) error {
+	s, err := dialStub(ctx, v.config.Stub, v.config.Limit)
+	if err != nil {
+		return err
+	}
+	v.line = &timeline{kernel: kernel{s, v.config.Guest}, pid: v.config.PID, last: v.config.End}
+	if err = v.arrive(ctx); err != nil {
+		s.close()
+	}
+	return err
+}
+
+func (v *VM) arrive(ctx context.Context) error {
 	var err error
 	if v.line.born, err = v.line.position(ctx); err != nil {
 		return err
@@ -89,7 +107,9 @@ func (v *VM) open(ctx context.Context) error {
 	if v.dir, err = os.MkdirTemp("", "tapedeck-rewind-"); err != nil {
 		return err
 	}
-	v.listen, err = net.Listen("unix", filepath.Join(v.dir, "gdb"))
+	if v.listen, err = net.Listen("unix", filepath.Join(v.dir, "gdb")); err != nil {
+		os.RemoveAll(v.dir)
+	}
 	return err
 }
 

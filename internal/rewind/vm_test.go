@@ -93,19 +93,25 @@ func recordVM(t *testing.T, timeout time.Duration, exe string, args ...string) *
 func (p *tape) open(t *testing.T, pid int) *rewind.Session {
 	t.Helper()
 	ctx := t.Context()
-	dir := t.TempDir()
-	stub := filepath.Join(dir, "stub")
 	start := time.Now()
-	m, err := vm.Launch(ctx, vm.Spec{Mode: vm.Replay, Base: p.base, Image: p.image, Params: p.Params, Log: p.log, Dir: dir, Debug: stub})
+	launch := func(ctx context.Context) (string, error) {
+		dir := t.TempDir()
+		stub := filepath.Join(dir, "stub")
+		m, err := vm.Launch(ctx, vm.Spec{Mode: vm.Replay, Base: p.base, Image: p.image, Params: p.Params, Log: p.log, Dir: dir, Debug: stub})
+		if err == nil {
+			t.Cleanup(m.Kill)
+		}
+		return "unix:" + stub, err
+	}
+	stub, err := launch(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(m.Kill)
 	if pid == 0 {
 		pid = p.Pid
 	}
-	target, err := rewind.OpenVM(ctx, rewind.VMConfig{Stub: "unix:" + stub, PID: pid, Sysroot: p.files,
-		End: p.Instructions.Shutdown, Guest: rewind.Guest{Symbols: p.base.Symbols, Offsets: p.base.Offsets}})
+	target, err := rewind.OpenVM(ctx, rewind.VMConfig{Stub: stub, PID: pid, Sysroot: p.files, End: p.Instructions.Shutdown, Again: launch,
+		Guest: rewind.Guest{Symbols: p.base.Symbols, Offsets: p.base.Offsets}})
 	if err != nil {
 		t.Fatal(err)
 	}
