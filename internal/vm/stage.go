@@ -37,6 +37,9 @@ func (s *stager) add(path string) error {
 			continue
 		}
 		here := filepath.Join(dir, part)
+		if here == "/proc" || here == "/sys" || here == "/dev" {
+			return nil // the guest has its own
+		}
 		fi, err := os.Lstat(here)
 		if unseen(err) {
 			return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,14 +18,19 @@ func pathArgs(nr uint64) []pathArg {
 	switch nr {
 	case unix.SYS_OPEN, unix.SYS_STAT, unix.SYS_LSTAT, unix.SYS_ACCESS, unix.SYS_EXECVE, unix.SYS_READLINK,
 		unix.SYS_CHDIR, unix.SYS_STATFS, unix.SYS_TRUNCATE, unix.SYS_RENAME, unix.SYS_UNLINK, unix.SYS_CHMOD,
+		unix.SYS_CREAT, unix.SYS_MKDIR, unix.SYS_RMDIR, unix.SYS_CHOWN, unix.SYS_LCHOWN, unix.SYS_MKNOD,
 		unix.SYS_GETXATTR, unix.SYS_LGETXATTR, unix.SYS_LISTXATTR, unix.SYS_INOTIFY_ADD_WATCH, unix.SYS_UTIMES:
 		return []pathArg{{-1, 0}}
 	case unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_NEWFSTATAT, unix.SYS_FACCESSAT, unix.SYS_FACCESSAT2,
 		unix.SYS_EXECVEAT, unix.SYS_READLINKAT, unix.SYS_STATX, unix.SYS_UNLINKAT, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2,
-		unix.SYS_UTIMENSAT:
+		unix.SYS_UTIMENSAT, unix.SYS_MKDIRAT, unix.SYS_FCHOWNAT, unix.SYS_FCHMODAT, unix.SYS_MKNODAT:
 		return []pathArg{{0, 1}}
 	case unix.SYS_LINK:
 		return []pathArg{{-1, 0}, {-1, 1}}
+	case unix.SYS_SYMLINK:
+		return []pathArg{{-1, 1}}
+	case unix.SYS_SYMLINKAT:
+		return []pathArg{{1, 2}}
 	}
 	return nil
 }
@@ -61,6 +67,12 @@ func (t *tracer) syscall(pid int) {
 		}
 		if _, err := os.Lstat(path); err == nil {
 			t.file(path)
+			continue
+		}
+		// It may be about to be made, which takes its folder.
+		dir := path[:strings.LastIndexByte(strings.TrimRight(path, "/"), '/')+1]
+		if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
+			t.file(dir)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,13 +36,17 @@ type Program struct {
 
 // Seen is what a run showed.
 type Seen struct {
-	Files   []string // absolute, sorted: files that exist and were opened, executed, read or looked at
+	Files   []string // absolute, sorted: files that were opened, executed, read or looked at; folders of those not there
 	Listed  []string // directories whose entries were read, sorted
 	MaxRSS  int64    // of the largest process, in bytes
 	Code    int      // as a shell gives it
 	Late    bool     // the limit ended it
 	Elapsed time.Duration
 }
+
+// outputDelay is how long the pipes may be held open by a process that the
+// program has handed them to, but that is none of its children.
+const outputDelay = time.Second
 
 // Run runs the program to its end and returns what it used. The program does
 // its work for real: what it writes is written.
@@ -53,8 +58,9 @@ func Run(ctx context.Context, p Program) (*Seen, error) {
 	c := make(chan result, 1)
 	go func() {
 		// All calls of ptrace must come from the thread that started the child.
+		// It is never unlocked: should we leave before a child does, the thread
+		// ends, and the kernel kills what it traces.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
 		s, err := run(ctx, p)
 		c <- result{s, err}
 	}()
@@ -64,6 +70,7 @@ func Run(ctx context.Context, p Program) (*Seen, error) {
 
 type tracer struct {
 	root   int
+	ended  bool // root has; what it left running has no part in the outcome
 	files  map[string]bool
 	listed map[string]bool
 	known  map[int]bool // threads that have had their first stop
@@ -79,8 +86,8 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := &exec.Cmd{Path: self, Args: args, Env: p.Env, Dir: p.Dir, Stdout: p.Stdout, Stderr: p.Stderr,
-		SysProcAttr: &syscall.SysProcAttr{Ptrace: true, Setpgid: true}}
+	cmd := &exec.Cmd{Path: self, Args: args, Env: append([]string{}, p.Env...), Dir: p.Dir, Stdout: p.Stdout, Stderr: p.Stderr,
+		SysProcAttr: &syscall.SysProcAttr{Ptrace: true, Setpgid: true}, WaitDelay: outputDelay}
 	if p.Stdin != "" {
 		f, err := os.Open(p.Stdin)
 		if err != nil {
@@ -93,33 +100,29 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 		return nil, err
 	}
 	t := &tracer{root: cmd.Process.Pid, files: map[string]bool{}, listed: map[string]bool{}, known: map[int]bool{}, seen: &Seen{}}
-	stop := make(chan struct{})
-	defer close(stop)
-	var late <-chan time.Time
+	var late atomic.Bool
 	if p.Limit > 0 {
-		late = time.After(p.Limit)
+		timer := time.AfterFunc(p.Limit, func() {
+			late.Store(true)
+			cmd.Process.Kill()
+		})
+		defer timer.Stop()
 	}
-	go func() {
-		select {
-		case <-ctx.Done():
-		case <-late:
-			t.seen.Late = true
-		case <-stop:
-			return
-		}
-		unix.Kill(-t.root, unix.SIGKILL)
-	}()
+	defer context.AfterFunc(ctx, func() { cmd.Process.Kill() })()
 	err = t.loop()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	if err != nil {
-		unix.Kill(-t.root, unix.SIGKILL)
-		return nil, fmt.Errorf("watch %s: %w", p.Args[0], err)
+		cmd.Process.Kill()
 	}
 	// The pipes to Stdout and Stderr are still to be emptied; the process
 	// itself has been waited for, which Wait then reports as an error.
 	cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, fmt.Errorf("watch %s: %w", p.Args[0], err)
+	}
+	t.seen.Late = late.Load()
 	t.seen.Elapsed = time.Since(start)
 	for f := range t.files {
 		t.seen.Files = append(t.seen.Files, f)
@@ -133,12 +136,15 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 }
 
 // loop handles the stops of all threads until the program and everything that
-// it started and that is still traced has ended.
+// it started have ended.
 func (t *tracer) loop() error {
 	var ws unix.WaitStatus
 	var ru unix.Rusage
 	if _, err := unix.Wait4(t.root, &ws, unix.WALL, nil); err != nil {
 		return err
+	}
+	if !ws.Stopped() {
+		return fmt.Errorf("the program ended before it began: status %#x", int(ws))
 	}
 	if err := unix.PtraceSetOptions(t.root, options); err != nil {
 		return err
@@ -160,16 +166,26 @@ func (t *tracer) loop() error {
 		case ws.Exited() || ws.Signaled():
 			delete(t.known, pid)
 			if pid == t.root {
-				t.seen.Code = ws.ExitStatus()
-				if ws.Signaled() {
-					t.seen.Code = 128 + int(ws.Signal())
-				}
-				// What it left running has no part in the outcome.
-				unix.Kill(-t.root, unix.SIGKILL)
+				t.end(ws)
 			}
+		case t.ended:
+			unix.Kill(pid, unix.SIGKILL) // it was just being born
 		case ws.Stopped():
 			t.stopped(pid, ws)
 		}
+	}
+}
+
+// end notes how the program ended, and kills what it left: in its own group of
+// processes or, as daemons do, in another.
+func (t *tracer) end(ws unix.WaitStatus) {
+	t.ended = true
+	t.seen.Code = ws.ExitStatus()
+	if ws.Signaled() {
+		t.seen.Code = 128 + int(ws.Signal())
+	}
+	for pid := range t.known {
+		unix.Kill(pid, unix.SIGKILL)
 	}
 }
 
@@ -215,16 +231,20 @@ func (t *tracer) executable(pid int) {
 	}
 }
 
-// file notes a path if it names something that can be copied.
+// file notes a path if it names something that can be copied. It stays as the
+// program gave it: "link/.." is not the link's own folder.
 func (t *tracer) file(path string) {
 	if !filepath.IsAbs(path) {
 		return
 	}
-	path = filepath.Clean(path)
+	clean := filepath.Clean(path)
 	for _, p := range []string{"/proc", "/sys", "/dev"} {
-		if path == p || strings.HasPrefix(path, p+"/") {
+		if clean == p || strings.HasPrefix(clean, p+"/") {
 			return
 		}
+	}
+	if !slices.Contains(strings.Split(path, "/"), "..") {
+		path = clean
 	}
 	t.files[path] = true
 }
