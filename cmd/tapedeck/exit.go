@@ -8,6 +8,7 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
+	"github.com/tapedeck-dev/tapedeck/internal/rewind"
 	"github.com/tapedeck-dev/tapedeck/internal/vm"
 )
 
@@ -84,6 +85,8 @@ func exitCode(err error) int {
 		return exitMissing
 	case errors.As(err, &newer), errors.As(err, &version):
 		return exitNewer
+	case errors.Is(err, rewind.ErrNoWrite):
+		return exitFindings
 	case errors.Is(err, bundle.ErrNoBundle):
 		return exitNoBundle
 	case errors.Is(err, bundle.ErrDamaged), errors.Is(err, bundle.ErrNotBundle):
