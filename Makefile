@@ -33,5 +33,12 @@ generate: setup-test
 bench: setup-test bin/tapedeck
 	cd bench && $(GO) run . $(BENCH)
 
+fuzz:
+	@sh scripts/fuzz.sh $(FUZZTIME)
+
+# Records and replays for an hour; every replay must equal its recording.
+soak: setup-test bin/tapedeck
+	@sh scripts/soak.sh $(SOAKTIME)
+
 clean:
 	rm -rf bin dist
