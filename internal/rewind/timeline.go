@@ -299,34 +299,57 @@ func (t *timeline) lastHits(ctx context.Context, lo, hi uint64, n int, what sear
 	return found, nil
 }
 
+// A search for many stops tries the last denseWindow instructions first, and
+// lets QEMU find the last stop only within as few: it needs a microsecond for
+// each stop that it passes.
+const denseWindow = 1 << 20
+
 // scanDense is for a stretch with more stops than a scan can make: a counter in
-// a loop, or an address that another process uses as well. QEMU finds the last
-// stop by itself, and a short window that ends there is scanned.
+// a loop, or an address that another process uses as well. It looks at windows
+// that end where the search has come to.
 func (t *timeline) scanDense(ctx context.Context, lo, hi uint64, n int, what search) ([]write, error) {
 	var found []write
-	width := uint64(scanBudget - 1) // so many instructions can't make more stops
+	width, grow := uint64(denseWindow), uint64(8)
 	for len(found) < n && hi > lo {
-		last, err := t.lastStop(ctx, hi, what.points)
-		if err != nil || last <= lo {
-			return found, err
-		}
-		from := max(lo, last-min(last, width))
-		more, reached, err := t.scan(ctx, from, last, what)
+		from := max(lo, hi-min(hi, width))
+		more, reached, err := t.scan(ctx, from, hi, what)
 		if err != nil {
 			return nil, err
 		}
-		if reached < last {
-			width /= 8
+		if reached < hi && width > denseWindow {
+			width, grow = width/8, 1
 			continue
 		}
+		if reached < hi {
+			last, err := t.lastStop(ctx, from, hi, what.points)
+			if err != nil {
+				return nil, err
+			}
+			// So many instructions can't make more stops than a scan does.
+			from = max(from, last-min(last, scanBudget-1))
+			if more, _, err = t.scan(ctx, from, last, what); err != nil {
+				return nil, err
+			}
+		}
 		found = append(more, found...)
-		hi, width = from, width*8
+		hi, width = from, width*grow
 	}
 	return found, nil
 }
 
-// lastStop finds the last stop at or before a position, whosever it is.
-func (t *timeline) lastStop(ctx context.Context, hi uint64, points []point) (uint64, error) {
+// windowName is the snapshot at the start of the window that is looked at.
+const windowName = "tdwindow"
+
+// lastStop finds the last stop at or before hi, whosever it is. There is one
+// after lo.
+func (t *timeline) lastStop(ctx context.Context, lo, hi uint64, points []point) (uint64, error) {
+	if err := t.seek(ctx, lo); err != nil {
+		return 0, err
+	}
+	// QEMU searches from a snapshot on. Where it can't make one now it takes longer.
+	if _, err := t.monitor(ctx, "savevm "+windowName); err != nil {
+		return 0, err
+	}
 	if err := t.seek(ctx, hi); err != nil {
 		return 0, err
 	}
