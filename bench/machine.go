@@ -28,6 +28,9 @@ func look(ctx context.Context, l *lab) machine {
 	}
 	m.qemu = firstLine(ctx, "qemu-system-x86_64", "--version")
 	m.version = firstLine(ctx, l.tapedeck, "version")
+	if strings.Contains(m.version, "(devel)") { // built without its revision
+		m.version = "tapedeck at commit " + firstLine(ctx, "git", "-C", l.root, "rev-parse", "--short", "HEAD")
+	}
 	return m
 }
 

@@ -50,7 +50,7 @@ func overhead(ctx context.Context, l *lab, r *report) error {
 		}
 	}
 	// One of each in turn: what else the machine does then falls on all of them.
-	for n := range l.times(7, 2) {
+	for n := range l.times(5, 2) {
 		for _, s := range subjects {
 			t, err := l.try(ctx, s)
 			if err != nil {
@@ -81,7 +81,7 @@ func overhead(ctx context.Context, l *lab, r *report) error {
 	}
 	r.section("Cost of a recording and of its replay", []string{"program", "native CPU s", "record CPU s", "record / native", "guest alone / native",
 		"record wall s", "replay CPU s", "replay / record", "log", "log per CPU-second"}, rows,
-		fmt.Sprintf("Medians of %d runs, each of the whole command with all its children; the boot snapshot is cached. \"Guest alone\" leaves out what", l.times(7, 2)),
+		fmt.Sprintf("Medians of %d runs, each of the whole command with all its children; the boot snapshot is cached. \"Guest alone\" leaves out what", l.times(5, 2)),
 		"comes before and after the guest. The log's rate is per second of the guest's CPU time.")
 	r.section("Where the CPU time goes", []string{"program", "native run", "mkfs", "tapedeck", "guest", "record in all", "replay: tapedeck", "replay: guest"}, where,
 		"CPU seconds of each process, read every 4 ms; the native run is what is left of the whole command.")

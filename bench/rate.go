@@ -22,7 +22,7 @@ func rate(ctx context.Context, l *lab, r *report) error {
 		if err := l.warm(ctx, args...); err != nil {
 			return err
 		}
-		attempts := l.times(120, 8)
+		attempts := l.times(60, 8)
 		flags := []string{"--until-fail", fmt.Sprint(attempts), "-j", fmt.Sprint(jobs)}
 		res, err := l.run(ctx, command{args: l.record(l.path("rate.tar.zst"), flags, args...)})
 		if err != nil {
