@@ -33,12 +33,17 @@ func moduleName(name string) (string, bool) {
 // One that the package lacks is taken to be built into the kernel; the guest
 // says so at boot if it is not.
 func (k *Kernel) saveModules(mods map[string][]byte) error {
+	begun := map[string]bool{}
 	var add func(name string) error
 	add = func(name string) error {
 		b := mods[name]
 		if b == nil || slices.Contains(k.Modules, name+".ko") {
 			return nil
 		}
+		if begun[name] {
+			return fmt.Errorf("module %s: its dependencies are a ring", name)
+		}
+		begun[name] = true
 		deps, err := moduleDepends(b)
 		if err != nil {
 			return fmt.Errorf("module %s: %w", name, err)
