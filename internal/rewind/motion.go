@@ -1,6 +1,7 @@
 package rewind
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -81,7 +82,7 @@ func (s *server) resume(step bool) (string, error) {
 		return s.move(to)
 	}
 	if step {
-		return s.move(s.stepForward)
+		return s.move(s.watching(s.stepForward))
 	}
 	return s.move(s.runForward)
 }
@@ -91,7 +92,7 @@ func (s *server) back(step bool) (string, error) {
 		return s.move(to)
 	}
 	if step {
-		return s.move(s.stepBack)
+		return s.move(s.watching(s.stepBack))
 	}
 	return s.move(s.runBack)
 }
@@ -145,6 +146,30 @@ func (s *server) runForward(ctx context.Context) (string, error) {
 		if _, err := line.leave(ctx, w.points); err != nil {
 			return "", err
 		}
+	}
+}
+
+// watching makes a step tell of a watched value that it changed.
+func (s *server) watching(step func(context.Context) (string, error)) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		w, _ := s.vm.line.watch(s.points)
+		if err := w.begin(ctx); err != nil {
+			return "", err
+		}
+		before := w.values
+		extra, err := step(ctx)
+		if err != nil || extra != "" {
+			return extra, err
+		}
+		if err := w.begin(ctx); err != nil {
+			return "", err
+		}
+		for p, b := range before {
+			if !bytes.Equal(b, w.values[p]) {
+				return stopAt(p), nil
+			}
+		}
+		return "", nil
 	}
 }
 

@@ -287,6 +287,8 @@ func TestVMSteps(t *testing.T) {
 	if w = lastWrite(t, s, "total"); w.Function != "add" || w.Old != "10" || w.New != "15" {
 		t.Errorf("total: got %+v", w)
 	}
+	walkSteps(t, s)
+
 	// Before walk is entered its variables are other functions' leavings.
 	if err := s.Goto(ctx, s.Failure().Position); err != nil {
 		t.Fatal(err)
@@ -294,6 +296,75 @@ func TestVMSteps(t *testing.T) {
 	list, err := s.Writes(ctx, "sum", rewind.AnyFrame, 12)
 	if err != nil || list[0].Foreign || list[0].Function != "walk" || !list[len(list)-1].Foreign {
 		t.Errorf("sum: got %+v, %v", list, err)
+	}
+}
+
+// walkSteps moves gdb through the system call that reads the file: forward and
+// back it must come by the same instructions, and a watchpoint must be told of
+// in both directions and by single steps.
+func walkSteps(t *testing.T, s *rewind.Session) {
+	t.Helper()
+	ctx := t.Context()
+	if err := s.Goto(ctx, s.Failure().Position); err != nil {
+		t.Fatal(err)
+	}
+	lastWrite(t, s, "magic")
+	if _, err := s.Console(ctx, "tbreak fill"); err != nil {
+		t.Fatal(err)
+	}
+	if reason, _, err := s.Resume(ctx, "-exec-continue --reverse"); err != nil || reason != "breakpoint-hit" {
+		t.Fatalf("back to fill: %s, %v", reason, err)
+	}
+	var forward []string
+	for range 40 {
+		_, pc, err := s.Resume(ctx, "-exec-step-instruction")
+		if err != nil {
+			t.Fatal(err)
+		}
+		forward = append(forward, pc)
+	}
+	if st, err := s.Stack(ctx); err != nil || !strings.Contains(names(st.Frames), "main") {
+		t.Errorf("after 40 steps: %+v, %v", st, err)
+	}
+	for i := len(forward) - 2; i >= len(forward)-25; i-- {
+		_, pc, err := s.Resume(ctx, "-exec-step-instruction --reverse")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pc != forward[i] {
+			t.Fatalf("%d steps back: at %s, want %s; on the way there %v", len(forward)-1-i, pc, forward[i], forward)
+		}
+	}
+
+	// A watched store under a single step.
+	if err := s.Goto(ctx, s.Failure().Position); err != nil {
+		t.Fatal(err)
+	}
+	lastWrite(t, s, "total")
+	if _, err := s.Console(ctx, "watch -location total"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []string{"-exec-step-instruction", "-exec-step-instruction --reverse"} {
+		if reason, _, err := s.Resume(ctx, c); err != nil || reason != "watchpoint-trigger" {
+			t.Errorf("%s over the store: %s, %v", c, reason, err)
+		}
+	}
+	if reason, _, err := s.Resume(ctx, "-exec-continue"); err != nil || reason != "watchpoint-trigger" {
+		t.Errorf("continue over the store: %s, %v", reason, err)
+	}
+	if reason, _, err := s.Resume(ctx, "-exec-continue"); err != nil || reason != "no-history" {
+		t.Errorf("continue to the end: %s, %v", reason, err)
+	}
+	if _, err := s.Console(ctx, "delete"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []string{"print total = 5", "call add(3)", "print $rip = 0"} {
+		if text, err := s.Console(ctx, c); err == nil {
+			t.Errorf("%s changed the past: %s", c, text)
+		}
+	}
+	if now, err := s.Position(ctx); err != nil || now != s.Failure().Position {
+		t.Errorf("at %s, %v, want the failure's %s", now, err, s.Failure().Position)
 	}
 }
 
