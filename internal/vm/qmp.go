@@ -49,6 +49,7 @@ func newQMP(conn net.Conn) *QMP {
 
 func (q *QMP) read() {
 	defer close(q.replies)
+	defer q.conn.Close() // nobody would read the answers
 	dec := json.NewDecoder(q.conn)
 	var hello json.RawMessage
 	if dec.Decode(&hello) != nil {
