@@ -46,11 +46,11 @@ var figures = []struct {
 }{
 	{"overhead", overhead},
 	{"rate", rate},
-	{"exact", exact},
 	{"rewind", rewind},
 	{"pack", pack},
 	{"open", open},
 	{"chaos", chaos},
+	{"exact", exact},
 }
 
 func figureNames() []string {
@@ -90,14 +90,14 @@ func run(ctx context.Context, o options) error {
 			// The other figures are worth having all the same.
 			r.fail(f.name, err)
 		}
-	}
-	text := r.markdown()
-	fmt.Print(text)
-	if o.out != "" {
-		if err := os.WriteFile(o.out, []byte(text), 0o644); err != nil {
-			return err
+		// All of it takes long: what there is outlives an interruption.
+		if o.out != "" {
+			if err := os.WriteFile(o.out, []byte(r.markdown()), 0o644); err != nil {
+				return err
+			}
 		}
 	}
+	fmt.Print(r.markdown())
 	if len(r.failed) > 0 {
 		return fmt.Errorf("could not measure %s", strings.Join(r.failed, ", "))
 	}
