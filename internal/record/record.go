@@ -6,8 +6,11 @@ package record
 import (
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // Job is one program to run under a recorder.
@@ -42,7 +45,11 @@ func (o Outcome) String() string {
 	case o.Signal != 0:
 		return fmt.Sprintf("killed by %s (exit code %d)", signalName(o.Signal), o.Code)
 	case o.Matched != "":
-		return fmt.Sprintf("exit code %d, output matches: %s", o.Code, o.Matched)
+		text := o.Matched
+		if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			text = strconv.Quote(text) // it goes to a terminal
+		}
+		return fmt.Sprintf("exit code %d, output matches: %s", o.Code, text)
 	}
 	return fmt.Sprintf("exit code %d", o.Code)
 }

@@ -208,6 +208,7 @@ func TestOutcome(t *testing.T) {
 		{Outcome{Code: 163, Signal: 35}, "killed by signal 35 (exit code 163)", true},
 		{Outcome{Code: 124, TimedOut: true}, "still running at its time limit", true},
 		{Outcome{Code: 130, Cut: true}, "cut off while it ran", true},
+		{Outcome{Matched: "\x1b[2Jüb\n"}, `exit code 0, output matches: "\x1b[2Jüb\n"`, true},
 		{Outcome{Matched: "DATA RACE"}, "exit code 0, output matches: DATA RACE", true},
 	} {
 		if c.o.String() != c.want || c.o.Failed() != c.failed {
