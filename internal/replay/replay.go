@@ -196,14 +196,14 @@ func (t *Tape) runVM(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	rep.Divergence = vm.Compare(want, res.Frames)
 	told, err := vm.Tell(res.Frames)
-	if err != nil {
+	if err != nil && rep.Divergence == nil {
 		return nil, err
 	}
 	rep.Stdout, rep.Stderr, rep.ExitCode = told.Stdout, told.Stderr, told.Outcome.Code
 	rep.Outcome = told.Outcome.String()
 	rep.Instructions, rep.Frames, rep.CPU = res.Instructions, len(res.Frames), res.CPU
-	rep.Divergence = vm.Compare(want, res.Frames)
 	if n := t.VM.Instructions; rep.Divergence == nil && n.Total != 0 {
 		if got := res.Instructions; got < n.Shutdown || got > n.Total {
 			rep.Divergence = &vm.Divergence{What: "instructions", Want: fmt.Sprint(n.Shutdown), Got: fmt.Sprint(got)}
