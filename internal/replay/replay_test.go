@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -109,23 +110,28 @@ func pack(t *testing.T, all files, kinds ...string) string {
 
 func open(t *testing.T, path, cache string) (*Tape, error) {
 	t.Helper()
-	before := temporary(t)
 	tape, err := Open(t.Context(), path, cache)
 	if err == nil {
 		t.Cleanup(func() { tape.Close() })
-	} else if after := temporary(t); after > before {
-		t.Errorf("%d folders were left behind", after-before)
 	}
 	return tape, err
 }
 
-func temporary(t *testing.T) int {
-	t.Helper()
-	list, err := filepath.Glob(filepath.Join(os.TempDir(), "tapedeck-replay-*"))
+// TestMain looks at what the tests leave behind: nothing, if every folder is
+// removed however a replay ends.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "replay-test-")
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	return len(list)
+	os.Setenv("TMPDIR", dir)
+	code := m.Run()
+	if left, _ := filepath.Glob(dir + "/tapedeck-*"); len(left) > 0 {
+		fmt.Printf("FAIL: left behind: %q\n", left)
+		code = 1
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // edit changes fields of vm.json.
@@ -145,7 +151,7 @@ func (f files) edit(t *testing.T, change func(m map[string]any)) files {
 }
 
 func TestReplay(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
+	t.Parallel()
 	cache := t.TempDir() // without the snapshot: it comes out of the bundle
 	tape, err := open(t, pack(t, recorded(t), "jfr", "vm"), cache)
 	if err != nil {
@@ -176,16 +182,12 @@ func TestReplay(t *testing.T) {
 	if _, err := open(t, pack(t, thin, "vm"), t.TempDir()); !errors.As(err, &missing) || missing.Fix == "" {
 		t.Errorf("%v", err)
 	}
-	tape.Close()
-	if n := temporary(t); n != 1 { // the thin one's, closed when the test ends
-		t.Errorf("%d folders left", n)
-	}
 }
 
 // The console says what was recorded: a replay that shows something else has
 // diverged, and says where.
 func TestDiverged(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
+	t.Parallel()
 	cache, err := cacheDir()
 	if err != nil {
 		t.Fatal(err)
@@ -207,6 +209,7 @@ func TestDiverged(t *testing.T) {
 		}, "stdout"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			all := c.change(recorded(t))
 			delete(all, vmDir+vm.SnapshotFile)
 			tape, err := open(t, pack(t, all, "vm"), cache)
@@ -224,7 +227,7 @@ func TestDiverged(t *testing.T) {
 // Every one of these has the right digests, and must be refused before QEMU
 // sees it.
 func TestHostile(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
+	t.Parallel()
 	base := func(m map[string]any) map[string]any { return m["base"].(map[string]any) }
 	for name, c := range map[string]struct {
 		change func(f files) files
@@ -252,6 +255,7 @@ func TestHostile(t *testing.T) {
 		"version":     {func(f files) files { return f.edit(t, func(m map[string]any) { m["version"] = 2 }) }, "has version 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			all := c.change(recorded(t))
 			if !strings.Contains(name, "snapshot") {
 				delete(all, vmDir+vm.SnapshotFile)
@@ -283,6 +287,7 @@ func TestNothingToReplay(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
+	t.Parallel()
 	cache, err := cacheDir()
 	if err != nil {
 		t.Fatal(err)

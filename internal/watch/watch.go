@@ -44,6 +44,9 @@ type Seen struct {
 	Elapsed time.Duration
 }
 
+// ErrBlind says that none of the program's system calls stopped for us.
+var ErrBlind = fmt.Errorf("the kernel does not let a seccomp filter stop the program's system calls: %w", unix.EPERM)
+
 // outputDelay is how long the pipes may be held open by a process that the
 // program has handed them to, but that is none of its children.
 const outputDelay = time.Second
@@ -123,6 +126,9 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 		return nil, fmt.Errorf("watch %s: %w", p.Args[0], err)
 	}
 	t.seen.Late = late.Load()
+	if len(t.files) == 0 && !t.seen.Late {
+		return nil, ErrBlind // its own execve at least would have stopped
+	}
 	t.seen.Elapsed = time.Since(start)
 	for f := range t.files {
 		t.seen.Files = append(t.seen.Files, f)

@@ -5,8 +5,10 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
@@ -154,9 +157,12 @@ func (r *Recorder) watch(ctx context.Context, p machine.Program) (*watch.Seen, e
 	}
 	seen, err := watch.Run(ctx, watch.Program{Path: p.Path, Args: p.Args, Env: p.Env, Dir: p.Dir, Stdin: p.Stdin,
 		Stdout: io.Discard, Stderr: io.Discard, Limit: limit})
-	if err != nil {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOSYS) {
 		return nil, &exttool.Missing{Need: "a native run of the program, to see which files it uses", Found: err.Error(),
 			Fix: "allow ptrace (containers: --cap-add=SYS_PTRACE), or give the program's files with --rootfs", Err: err}
+	}
+	if err != nil {
+		return nil, err
 	}
 	if seen.Late && r.job.Timeout == 0 {
 		r.warnings = append(r.warnings, fmt.Sprintf("the native run was stopped after %v; files that it would have opened later are missing unless --include names them", limit))
