@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -129,6 +130,10 @@ func Run(ctx context.Context, s Spec) (*Result, error) {
 	}
 	if err := m.Quit(); err != nil {
 		return nil, err
+	}
+	// On a full disk QEMU says so and goes on: its log is then worth nothing.
+	if words := m.words.String(); strings.Contains(words, "write error") {
+		return nil, fmt.Errorf("write %s: %s", s.Log, words)
 	}
 	r.CPU = m.CPU()
 	if r.Frames, err = readConsole(m.console); err != nil {

@@ -374,3 +374,17 @@ func TestFindQEMU(t *testing.T) {
 		}
 	})
 }
+
+// A log that could not be written must not pass for a recording.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	w, err := trial(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Run(t.Context(), Spec{Mode: Record, Base: base(t), Image: w.Image, Params: trialParams, Log: "/dev/full", Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), "write /dev/full") {
+		t.Errorf("%v", err)
+	}
+}

@@ -35,6 +35,8 @@ func (r *Recorder) finish(rec *record.Recording, spec machine.Spec, res *machine
 		rec.Warnings = append(rec.Warnings, err.Error()+"; replays compare output and the guest's clock, but no count of instructions")
 	} else if err != nil {
 		return err
+	} else if executed.Total < res.Instructions {
+		return fmt.Errorf("%s is not complete: it has %d instructions of %d; is the disk full?", machine.LogFile, executed.Total, res.Instructions)
 	}
 	tape := machine.Tape{Version: machine.TapeVersion, Base: *r.base, Params: spec.Params, Path: r.program.Path,
 		Pid: told.Pid, Outcome: told.Outcome, Instructions: executed}
