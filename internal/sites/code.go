@@ -43,6 +43,9 @@ var endbr64 = []byte{0xF3, 0x0F, 0x1E, 0xFA}
 // sites reads one function from its start. It ends where an instruction is not
 // understood: a breakpoint must not stand in the middle of one.
 func (c *code) sites(fn function) []Site {
+	if fn.lo < c.addr || fn.hi-c.addr > uint64(len(c.text)) {
+		return nil // a damaged file
+	}
 	b := c.text[fn.lo-c.addr : fn.hi-c.addr]
 	var list []Site
 	framed := c.isGo // RBP is the frame's address

@@ -100,13 +100,13 @@ void plan_draw(struct job *job)
 	int lead = below(8);
 	plan.longest = 1000L << below(7);
 	plan.pass = below(4);
-	if (wants(only, "sites") && (!mix || lead < 4 || !below(4))) {
+	if (wants(only, "sites") && (!mix || lead < 5 || !below(4))) {
 		plan.sites = magnitude(64);
 		plan.near = below(3);
 	}
-	if (wants(only, "calls") && (!mix || lead == 4 || !below(4)))
+	if (wants(only, "calls") && (!mix || lead == 5 || !below(4)))
 		plan.calls = 1 + below(4);
-	if (wants(only, "steps") && (!mix || lead == 5 || lead == 6 || !below(8))) {
+	if (wants(only, "steps") && (!mix || lead == 6 || !below(4))) {
 		plan.steps = 1 + below(3);
 		plan.depth = 3 + below(9);
 	}

@@ -31,6 +31,7 @@
 enum {
 	MAX_THREADS = 4096,
 	MAX_HELD = 400000,  // microseconds of holds in a run: programs have time-outs of their own
+	SHORTEST = 50,      // microseconds of a hold: a stop alone takes about as long
 	FREE_STOPS = 300,   // stops that a run may cost in any case,
 	STOPS_PER_MS = 5,   // and for each millisecond that it takes
 	MAX_UNBLOCK = 24,   // stops at system calls until signals are no longer blocked
@@ -166,9 +167,9 @@ static int over_budget(void) { return stops > FREE_STOPS + (now_us() - began) / 
 // to all others, or they to it. It goes on at once if nobody is left to run.
 static void hold(struct thread *t, int sig, const char *why, uint64_t where)
 {
-	long now = now_us(), us = magnitude(plan.longest);
-	if (us < 20)
-		us = 20;
+	long now = now_us(), us = below(2) ? magnitude(plan.longest) : plan.longest / 2 + below(plan.longest / 2);
+	if (us < SHORTEST)
+		us = SHORTEST;
 	if (nthreads - nheld < 2 || held_us + us > MAX_HELD) {
 		go_on(t, sig);
 		return;
@@ -328,7 +329,7 @@ static int meets(long nr)
 		SYS_pread64, SYS_pwrite64, SYS_lseek, SYS_flock, SYS_fcntl, SYS_futex, SYS_nanosleep, SYS_clock_nanosleep, SYS_sched_yield,
 		SYS_clone, SYS_clone3, SYS_fork, SYS_vfork, SYS_execve, SYS_wait4, SYS_kill, SYS_tgkill, SYS_exit, SYS_exit_group, SYS_poll, SYS_ppoll,
 		SYS_select, SYS_pselect6, SYS_epoll_wait, SYS_epoll_pwait, SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, SYS_connect,
-		SYS_accept, SYS_accept4, SYS_shutdown, SYS_semop, SYS_msgsnd, SYS_msgrcv, SYS_rt_sigprocmask, SYS_munmap };
+		SYS_accept, SYS_accept4, SYS_shutdown, SYS_semop, SYS_msgsnd, SYS_msgrcv };
 	for (unsigned i = 0; i < sizeof nrs / sizeof *nrs; i++)
 		if (nrs[i] == nr)
 			return 1;
