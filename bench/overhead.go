@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
@@ -19,20 +20,28 @@ type subject struct {
 
 // loops that only compute, in an interpreter and with floating point
 const (
-	pythonLoop = "s = 0\nfor i in range(1000000): s = (s * 31 + i) & 0xffff\nprint(s)"
+	pythonLoop = "s = 0\nfor i in range(4000000): s = (s * 31 + i) & 0xffff\nprint(s)"
 	awkLoop    = "BEGIN { for (i = 1; i < 4000000; i++) s += sqrt(i) / (i + 1); print s }"
 )
 
-var subjects = []subject{
-	{name: "true", args: []string{"true"}},
-	{name: "spin (500 M rounds)", args: []string{"./spin"}, bound: true},
-	{name: "python3, a loop", args: []string{"python3", "-c", pythonLoop}, bound: true},
-	{name: "awk, floating point", args: []string{"awk", awkLoop}, bound: true},
-	{name: "reads (200,000)", args: []string{"./reads"}},
-	{name: "forks (100)", args: []string{"./forks"}},
-	{name: "Go test binary", args: []string{"./gotest.test"}},
-	{name: "python3 report.py", args: []string{"python3", "report.py"}},
-	{name: "java -version", args: []string{"java", "-version"}},
+func (l *lab) subjects(ctx context.Context) ([]subject, error) {
+	// The name may be that of a script that looks for the interpreter.
+	res, err := l.run(ctx, command{args: []string{"python3", "-c", "import sys; print(sys.executable)"}})
+	if err != nil {
+		return nil, err
+	}
+	python := strings.TrimSpace(string(res.stdout))
+	return []subject{
+		{name: "true", args: []string{"true"}},
+		{name: "spin (500 M rounds)", args: []string{"./spin"}, bound: true},
+		{name: "python3, a loop", args: []string{python, "-c", pythonLoop}, bound: true},
+		{name: "awk, floating point", args: []string{"awk", awkLoop}, bound: true},
+		{name: "reads (200,000)", args: []string{"./reads"}},
+		{name: "forks (100)", args: []string{"./forks"}},
+		{name: "Go test binary", args: []string{"./gotest.test"}},
+		{name: "python3 report.py", args: []string{python, "report.py"}},
+		{name: "java -version", args: []string{"java", "-version"}},
+	}, nil
 }
 
 // trial is one run of everything for one program.
@@ -43,6 +52,10 @@ type trial struct {
 
 // overhead compares a recording, and a replay, with the program alone.
 func overhead(ctx context.Context, l *lab, r *report) error {
+	subjects, err := l.subjects(ctx)
+	if err != nil {
+		return err
+	}
 	trials := map[string][]trial{}
 	for _, s := range subjects {
 		if err := l.warm(ctx, s.args...); err != nil {
