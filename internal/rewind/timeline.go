@@ -321,9 +321,13 @@ func (t *timeline) scanDense(ctx context.Context, lo, hi uint64, n int, what sea
 			continue
 		}
 		if reached < hi {
-			last, err := t.lastStop(ctx, from, hi, what.points)
+			last, ok, err := t.lastStop(ctx, from, hi, what.points)
 			if err != nil {
 				return nil, err
+			}
+			if !ok {
+				width = max(width/8, 1)
+				continue
 			}
 			// So many instructions can't make more stops than a scan does.
 			from = max(from, last-min(last, scanBudget-1))
@@ -341,29 +345,33 @@ func (t *timeline) scanDense(ctx context.Context, lo, hi uint64, n int, what sea
 const windowName = "tdwindow"
 
 // lastStop finds the last stop at or before hi, whosever it is. There is one
-// after lo.
-func (t *timeline) lastStop(ctx context.Context, lo, hi uint64, points []point) (uint64, error) {
+// after lo. It is false where the machine can't go back from.
+func (t *timeline) lastStop(ctx context.Context, lo, hi uint64, points []point) (at uint64, ok bool, err error) {
 	if err := t.seek(ctx, lo); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	// QEMU searches from a snapshot on. Where it can't make one now it takes longer.
 	if _, err := t.monitor(ctx, "savevm "+windowName); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if err := t.seek(ctx, hi); err != nil {
-		return 0, err
+		return 0, false, err
+	}
+	if ok, err := t.idle(ctx); err != nil || !ok {
+		return 0, false, err
 	}
 	if err := t.set(ctx, true, points...); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	err := t.stub.runBack(ctx)
+	err = t.stub.runBack(ctx)
 	if off := t.set(context.WithoutCancel(ctx), false, points...); err == nil {
 		err = off
 	}
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	return t.position(ctx)
+	at, err = t.position(ctx)
+	return at, true, err
 }
 
 func tail[T any](list []T, n int) []T { return list[max(0, len(list)-n):] }
