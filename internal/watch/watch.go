@@ -122,7 +122,7 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
-	case err != nil:
+	case err != nil && !late.Load(): // killed before it began, else
 		return nil, fmt.Errorf("watch %s: %w", p.Args[0], err)
 	}
 	t.seen.Late = late.Load()

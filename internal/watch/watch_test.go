@@ -349,6 +349,18 @@ func TestLimit(t *testing.T) {
 	}
 }
 
+// A limit that passes before the program has begun is not an error either.
+func TestShortLimit(t *testing.T) {
+	t.Parallel()
+	for i := range 60 {
+		p := shell("yes")
+		p.Limit = time.Duration(1 + i*i*2000)
+		if w := see(t, p); !w.Late {
+			t.Errorf("%v: %+v", p.Limit, w.Seen)
+		}
+	}
+}
+
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("enough")

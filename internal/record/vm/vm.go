@@ -59,6 +59,7 @@ type Recorder struct {
 
 const (
 	watchLimit = 2 * time.Minute // of the native run; a server never ends by itself
+	watchLeast = time.Second     // to load its libraries, whatever its own limit
 	maxListed  = 16 << 20        // bytes taken from directories that the program only listed
 	maxOne     = 1 << 20         // bytes of one such file
 )
@@ -153,7 +154,7 @@ func lookPath(name, dir string) (string, error) {
 func (r *Recorder) watch(ctx context.Context, p machine.Program) (*watch.Seen, error) {
 	limit := watchLimit
 	if r.job.Timeout > 0 {
-		limit = min(limit, r.job.Timeout)
+		limit = min(limit, max(r.job.Timeout, watchLeast))
 	}
 	seen, err := watch.Run(ctx, watch.Program{Path: p.Path, Args: p.Args, Env: p.Env, Dir: p.Dir, Stdin: p.Stdin,
 		Stdout: io.Discard, Stderr: io.Discard, Limit: limit})
