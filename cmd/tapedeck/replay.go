@@ -93,6 +93,11 @@ func runReplay(ctx context.Context, o replayOptions, path string, term *ui.Term)
 }
 
 func verdict(r *replay.Report) string {
+	if r.Tries > 1 {
+		once := *r
+		once.Tries = 1
+		return fmt.Sprintf("try %d, after QEMU got stuck: %s", r.Tries, verdict(&once))
+	}
 	if r.Identical {
 		return fmt.Sprintf("identical: %s, %d instructions, %d pieces of output and marks, in %s",
 			r.Outcome, r.Instructions, r.Frames, r.Elapsed.Round(10*time.Millisecond))

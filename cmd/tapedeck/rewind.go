@@ -3,16 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tapedeck-dev/tapedeck/internal/record/rr"
-	"github.com/tapedeck-dev/tapedeck/internal/replay"
 	"github.com/tapedeck-dev/tapedeck/internal/rewind"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
-	"github.com/tapedeck-dev/tapedeck/internal/vm"
 )
 
 type rewindOptions struct {
@@ -82,11 +77,12 @@ func runRewind(ctx context.Context, o rewindOptions, path string, term *ui.Term)
 	if o.lastWrite != "" && o.writes != "" {
 		return usageError("--last-write and --writes exclude each other")
 	}
-	s, done, err := openRewind(ctx, path, o.pid)
+	r, err := openRewind(ctx, path, o.pid)
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer r.close()
+	s := r.session
 	if o.at != "" {
 		if err := s.Goto(ctx, rewind.Position(o.at)); err != nil {
 			return err
@@ -106,74 +102,6 @@ func runRewind(ctx context.Context, o rewindOptions, path string, term *ui.Term)
 	}
 	printAnswers(term.Out, a)
 	return nil
-}
-
-// openRewind replays a bundle's recording under a debugger, up to the failure.
-func openRewind(ctx context.Context, path string, pid int) (*rewind.Session, func(), error) {
-	cache, err := cacheDir()
-	if err != nil {
-		return nil, nil, err
-	}
-	tape, err := replay.Open(ctx, path, cache)
-	if err != nil {
-		return nil, nil, err
-	}
-	var undo []func()
-	done := func() {
-		for i := len(undo) - 1; i >= 0; i-- {
-			undo[i]()
-		}
-	}
-	undo = append(undo, func() { tape.Close() })
-	var s *rewind.Session
-	if tape.Kind == "rr" {
-		s, err = rewindRR(ctx, tape)
-	} else {
-		s, err = rewindVM(ctx, tape, pid, &undo)
-	}
-	if err != nil {
-		done()
-		return nil, nil, err
-	}
-	undo = append(undo, func() { s.Close() })
-	return s, done, nil
-}
-
-func rewindRR(ctx context.Context, tape *replay.Tape) (*rewind.Session, error) {
-	server, err := rr.Serve(ctx, tape.Trace(), rr.ServeOptions{Software: tape.Software()})
-	if err != nil {
-		return nil, err
-	}
-	return rewind.Open(ctx, rewind.RR(rewind.RRConfig{Addr: server.Addr, Exe: server.Exe, Server: server}), rewind.Options{})
-}
-
-func rewindVM(ctx context.Context, tape *replay.Tape, pid int, undo *[]func()) (*rewind.Session, error) {
-	files := filepath.Join(tape.Dir, "files")
-	if err := vm.ExtractWorld(ctx, filepath.Join(tape.Dir, vm.WorldFile), files); err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(tape.Dir, "rewind")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	spec := tape.Spec(dir)
-	spec.Debug = filepath.Join(dir, "stub")
-	m, err := vm.Launch(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	*undo = append(*undo, m.Kill)
-	if pid == 0 {
-		pid = tape.VM.Pid
-	}
-	target, err := rewind.OpenVM(ctx, rewind.VMConfig{
-		Stub: "unix:" + spec.Debug, PID: pid, Sysroot: filepath.Join(files, "root"),
-		Guest: rewind.Guest{Symbols: tape.Base.Symbols, Offsets: tape.Base.Offsets},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return rewind.Open(ctx, target, rewind.Options{})
 }
 
 // ask collects what the flags ask for; searches come last, since they move.

@@ -11,6 +11,9 @@ import (
 
 func printAnswers(w io.Writer, a *answers) {
 	fmt.Fprintf(w, "%s: %s, at %s", a.Failure.Name, a.Failure.Ending, a.Failure.Position)
+	if a.Failure.Panic != "" {
+		fmt.Fprintf(w, ", in %s", a.Failure.Panic)
+	}
 	if a.Position != a.Failure.Position {
 		fmt.Fprintf(w, "; now at %s", a.Position)
 	}

@@ -32,6 +32,7 @@ type Tape struct {
 type Report struct {
 	Kind         string         `json:"recorder"`
 	Identical    bool           `json:"identical"`
+	Tries        int            `json:"tries"` // 1, or more if QEMU got stuck on the way
 	Divergence   *vm.Divergence `json:"divergence,omitempty"`
 	Instructions uint64         `json:"instructions"`
 	Frames       int            `json:"frames"` // pieces of output and marks that were compared
@@ -175,6 +176,8 @@ func (t *Tape) Run(ctx context.Context) (*Report, error) {
 	return t.runVM(ctx)
 }
 
+const maxTries = 2 // of one replay
+
 func (t *Tape) runVM(ctx context.Context) (*Report, error) {
 	start := time.Now()
 	want, err := vm.LoadConsole(filepath.Join(t.Dir, vm.ConsoleFile))
@@ -186,9 +189,16 @@ func (t *Tape) runVM(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	res, err := vm.Run(ctx, t.Spec(dir))
-	rep := &Report{Kind: t.Kind, Elapsed: time.Since(start)}
+	var res *vm.Result
 	var stall *vm.StallError
+	// QEMU itself can get stuck where another replay of the same log does not.
+	// A replay that does not fit its log gets stuck every time.
+	tries := 0
+	for again := true; again; again = errors.As(err, &stall) && tries < maxTries {
+		tries++
+		res, err = vm.Run(ctx, t.Spec(dir))
+	}
+	rep := &Report{Kind: t.Kind, Tries: tries, Elapsed: time.Since(start)}
 	if errors.As(err, &stall) {
 		rep.Divergence = &vm.Divergence{What: "stalled", At: position(stall.Instructions), Want: "progress", Got: stall.Error()}
 		return rep, nil
