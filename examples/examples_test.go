@@ -64,12 +64,12 @@ func build(t *testing.T, folder string, args ...string) {
 	}
 }
 
-// need skips the test when a program to build or run with is not installed.
+// need fails the test when a program to build or run with is not installed.
 func need(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("need %s: %v", name, err)
+			t.Fatalf("need %s: %v (make test installs it)", name, err)
 		}
 	}
 }

@@ -18,7 +18,7 @@ func build(t *testing.T, tool, source string, flags ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(tool)
 	if err != nil {
-		t.Skipf("needs %s", tool)
+		t.Fatalf("needs %s", tool)
 	}
 	out := filepath.Join(t.TempDir(), "program")
 	cmd := exec.Command(path, append(flags, "-o", out, source)...)
@@ -138,7 +138,7 @@ func TestStripped(t *testing.T) {
 			path := build(t)
 			want := byName(t, path, scanFile(t, path))
 			if text, err := exec.Command("strip", path).CombinedOutput(); err != nil {
-				t.Skipf("strip: %v\n%s", err, text)
+				t.Fatalf("strip: %v\n%s", err, text)
 			}
 			got := map[uint64]bool{}
 			for _, fn := range scanFile(t, path).Funcs {
@@ -169,7 +169,7 @@ func TestBoundaries(t *testing.T) {
 	for name, path := range map[string]string{"C": buildC(t), "static C": buildC(t, "-static"), "Go": buildGo(t), "this test": os.Args[0]} {
 		out, err := exec.Command("objdump", "-d", "--no-show-raw-insn", path).Output()
 		if err != nil {
-			t.Skipf("objdump: %v", err)
+			t.Fatalf("objdump: %v", err)
 		}
 		starts := map[uint64]bool{}
 		for line := range bytes.Lines(out) {

@@ -30,7 +30,7 @@ func compile(t *testing.T, source string) string {
 		cmd = exec.Command("go", "build", "-o", out, "./testdata/"+source)
 	}
 	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("%s: %v\n%s", cmd, err, text)
+		t.Fatalf("%s: %v\n%s", cmd, err, text)
 	}
 	return out
 }
@@ -158,7 +158,7 @@ func TestIsSystem(t *testing.T) {
 func TestLeakSanitizer(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "program")
 	if text, err := exec.Command("gcc", "-fsanitize=address", "-pthread", "-o", out, "testdata/lost.c").CombinedOutput(); err != nil {
-		t.Skipf("%v\n%s", err, text)
+		t.Fatalf("%v\n%s", err, text)
 	}
 	for _, env := range [][]string{nil, {"ASAN_OPTIONS=detect_leaks=0"}} {
 		r := &Recorder{job: record.Job{Env: env}}
