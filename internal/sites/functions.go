@@ -224,13 +224,19 @@ func pcRel(data []byte, p int) bool {
 	return false
 }
 
-// tracer tells of what is linked in that stops the program itself by tracing
-// it, which only one tracer can do.
+// tracer tells of what is linked in that traces processes, as LeakSanitizer
+// does with its own: a process has one tracer at most.
 func tracer(f *elf.File) string {
 	libs, _ := f.ImportedLibraries()
 	for _, l := range libs {
 		if strings.HasPrefix(l, "libasan.") || strings.HasPrefix(l, "liblsan.") {
 			return l
+		}
+	}
+	imported, _ := f.ImportedSymbols()
+	for _, s := range imported {
+		if s.Name == "ptrace" {
+			return s.Name
 		}
 	}
 	syms, _ := f.Symbols()

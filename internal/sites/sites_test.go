@@ -201,6 +201,9 @@ func TestTracer(t *testing.T) {
 	if table := scanFile(t, buildC(t, "-fsanitize=address")); table.Tracer == "" {
 		t.Error("LeakSanitizer is not seen")
 	}
+	if path, err := exec.LookPath("gdb"); err == nil && scanFile(t, path).Tracer == "" {
+		t.Error("gdb is not seen")
+	}
 }
 
 func TestNotELF(t *testing.T) {

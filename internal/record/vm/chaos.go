@@ -62,7 +62,7 @@ func (r *Recorder) chaos(program string, seen []string) {
 		}
 		done[path] = true
 		if t.Tracer != "" && !leaksOff(r.job.Env) {
-			r.warnings = append(r.warnings, fmt.Sprintf("%s looks for leaks (%s) and can't be traced meanwhile: chaos is weaker; ASAN_OPTIONS=detect_leaks=0 with --env helps", path, t.Tracer))
+			r.warnings = append(r.warnings, fmt.Sprintf("%s traces processes (%s), so --chaos only changes time slices; for LeakSanitizer, --env ASAN_OPTIONS=detect_leaks=0 helps", path, t.Tracer))
 			r.strategy = noTracer
 		}
 		if !isSystem(path) {

@@ -99,9 +99,9 @@ void plan_draw(struct job *job)
 	// One strategy leads, each other one joins in a quarter of the runs.
 	int lead = below(8);
 	plan.longest = 1000L << below(7);
-	plan.pass = below(4);
+	plan.pass = below(2) ? 0 : below(4);
 	if (wants(only, "sites") && (!mix || lead < 5 || !below(4))) {
-		plan.sites = magnitude(64);
+		plan.sites = below(2) ? magnitude(FEW_SITES) : 1 + below(FEW_SITES);
 		plan.near = below(3);
 	}
 	if (wants(only, "calls") && (!mix || lead == 5 || !below(4)))

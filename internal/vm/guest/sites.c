@@ -134,7 +134,8 @@ static void choose(struct space *s, struct listed *l, uint64_t bias)
 		count += near == ONE_FUNCTION ? l->at[i].fn == fn : l->at[i].group == group;
 	if (near == ONE_VARIABLE && count < 2)
 		near = ANYWHERE; // nobody else uses it
-	int want = plan.sites, left = near == ANYWHERE ? l->n : count;
+	int most = l->n / 8 < FEW_SITES ? FEW_SITES : l->n / 8 > MANY_SITES ? MANY_SITES : l->n / 8;
+	int want = plan.sites * most / FEW_SITES, left = near == ANYWHERE ? l->n : count;
 	for (int i = 0; i < l->n && want > 0 && s->n < (int)(sizeof s->site / sizeof *s->site); i++) {
 		if (near == ONE_FUNCTION ? l->at[i].fn != fn : near == ONE_VARIABLE && l->at[i].group != group)
 			continue;

@@ -228,6 +228,15 @@ static void release(struct thread *t)
 	go_on(t, t->sig);
 }
 
+// The thread that t has just started: it counts from now on, though it reports
+// its first stop only when it first runs.
+static void expect(struct thread *t)
+{
+	unsigned long tid;
+	if (!ptrace(PTRACE_GETEVENTMSG, t->tid, 0, &tid) && !kill(tid, 0))
+		get(tid);
+}
+
 // What a thread is to suffer, from its start.
 static void engage(struct thread *t)
 {
@@ -466,6 +475,7 @@ static void on_stop(struct thread *t, int status)
 	case PTRACE_EVENT_CLONE:
 	case PTRACE_EVENT_FORK:
 	case PTRACE_EVENT_VFORK:
+		expect(t);
 		stop_stepping(t);
 		t->steps = plan.steps;
 		start(t);

@@ -9,7 +9,7 @@
 // The choices of one run. All of them are drawn from the job's seed before the
 // program starts; zero leaves a strategy out.
 struct plan {
-	int sites;       // breakpoints in each address space, at places that share data
+	int sites;       // breakpoints in each file, at places that share data; more in a large one
 	int near;        // how they are chosen: anywhere, in one function, on one variable
 	int pass;        // a hit holds the thread once in 1<<pass
 	int start;       // sixteenths of thread starts that hold a thread
@@ -23,6 +23,7 @@ struct plan {
 };
 extern struct plan plan;
 
+enum { FEW_SITES = 64, MANY_SITES = 512 };
 enum near { ANYWHERE, ONE_FUNCTION, ONE_VARIABLE };
 
 void plan_draw(struct job *job);
@@ -49,7 +50,7 @@ struct space {
 	int n;
 	uint64_t lo, hi; // the main program's code
 	uint64_t libraries; // bit set of the files in the list that have their breakpoints
-	struct site site[96];
+	struct site site[MANY_SITES];
 };
 
 void sites_load(void);      // reads the list that the host made
