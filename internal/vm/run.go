@@ -31,7 +31,7 @@ type Spec struct {
 	Debug  string    // path of a socket where a debugger connects; the machine then waits for it
 	Stdout io.Writer // gets what the program writes as it comes, with Stderr; both may be nil
 	Stderr io.Writer
-	Stall  time.Duration // how long a replay may stand still; 0 is 20 s
+	Stall  time.Duration // how long it may make no progress; 0 is 20 s
 }
 
 // Result is what a run left.
@@ -42,7 +42,8 @@ type Result struct {
 }
 
 // StallError says that a machine stopped making progress. A replay does that
-// when it is not given exactly what was recorded: QEMU reports nothing.
+// when it is not given exactly what was recorded, and a recording when QEMU
+// waits for itself; QEMU reports neither.
 type StallError struct {
 	Limit        time.Duration
 	Instructions uint64 // where it was
@@ -142,10 +143,15 @@ func Run(ctx context.Context, s Spec) (*Result, error) {
 	return r, nil
 }
 
-// wait returns when the guest has shut down, when QEMU is gone, or when a
-// replay makes no progress.
+// wait returns when the guest has shut down, when QEMU is gone, or when it
+// makes no progress: a replay that executes nothing, or a QEMU that does not
+// answer. A recorded program may wait as long as it likes.
 func (m *Instance) wait(ctx context.Context) error {
-	tick := time.NewTicker(m.stall / 20)
+	every := m.stall / 20
+	if m.mode == Record {
+		every = m.stall / 4
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var last uint64
 	since := time.Now()
@@ -159,10 +165,6 @@ func (m *Instance) wait(ctx context.Context) error {
 			return fmt.Errorf("QEMU ended before the guest did: %s", m.words.String())
 		case <-tick.C:
 		}
-		if m.mode != Replay {
-			continue // a recorded program may wait as long as it likes
-		}
-		// A QEMU that spins may not answer at all.
 		ask, cancel := context.WithTimeoutCause(ctx, m.stall, &StallError{m.stall, last})
 		n, err := m.QMP.instructions(ask)
 		cancel()
@@ -170,7 +172,7 @@ func (m *Instance) wait(ctx context.Context) error {
 		if errors.As(err, &stall) {
 			return stall
 		}
-		if err == nil && n != last {
+		if err == nil && (n != last || m.mode == Record) {
 			last, since = n, time.Now()
 		}
 		if time.Since(since) > m.stall {
