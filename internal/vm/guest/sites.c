@@ -19,7 +19,6 @@
 
 #define INT3 0xCC
 #define MAX_FILES 64 // bits in space.libraries
-#define MAX_SPACES 256
 
 static struct listed {
 	char *path;
@@ -29,7 +28,7 @@ static struct listed {
 } files[MAX_FILES];
 static int nfiles;
 
-static struct space *spaces[MAX_SPACES];
+static struct space *spaces; // a list
 
 void sites_load(void)
 {
@@ -79,17 +78,13 @@ static int poke(struct space *s, uint64_t a, unsigned char b) { return pwrite(s-
 
 struct space *space_new(pid_t pid)
 {
-	for (int i = 0; i < MAX_SPACES; i++) {
-		if (spaces[i])
-			continue;
-		char path[64];
-		struct space *s = calloc(1, sizeof *s);
-		snprintf(path, sizeof path, "/proc/%d/mem", pid);
-		s->mem = open(path, O_RDWR | O_CLOEXEC);
-		s->users = 1;
-		return spaces[i] = s;
-	}
-	return 0;
+	char path[64];
+	struct space *s = calloc(1, sizeof *s);
+	snprintf(path, sizeof path, "/proc/%d/mem", pid);
+	s->mem = open(path, O_RDWR | O_CLOEXEC);
+	s->users = 1;
+	s->next = spaces;
+	return spaces = s;
 }
 
 // A forked process has its parent's breakpoints in its copy of the code. They
@@ -97,8 +92,6 @@ struct space *space_new(pid_t pid)
 struct space *space_copy(pid_t pid, const struct space *of)
 {
 	struct space *s = space_new(pid);
-	if (!s || !of)
-		return s;
 	for (int i = 0; i < of->n; i++)
 		poke(s, of->site[i].addr, of->site[i].orig);
 	return s;
@@ -108,9 +101,11 @@ void space_leave(struct space *s)
 {
 	if (!s || --s->users)
 		return;
-	for (int i = 0; i < MAX_SPACES; i++)
-		if (spaces[i] == s)
-			spaces[i] = 0;
+	for (struct space **p = &spaces; *p; p = &(*p)->next)
+		if (*p == s) {
+			*p = s->next;
+			break;
+		}
 	close(s->mem);
 	free(s);
 }
@@ -195,16 +190,14 @@ void site_rest(struct space *s, struct site *at, long us)
 long sites_wake(long now)
 {
 	long next = 0;
-	for (int i = 0; i < MAX_SPACES; i++) {
-		struct space *s = spaces[i];
-		for (int k = 0; s && k < s->n; k++) {
+	for (struct space *s = spaces; s; s = s->next)
+		for (int k = 0; k < s->n; k++) {
 			struct site *at = &s->site[k];
 			if (at->wake && at->wake <= now)
 				arm(s, at);
 			else if (at->wake && (!next || at->wake < next))
 				next = at->wake;
 		}
-	}
 	return next;
 }
 

@@ -29,11 +29,12 @@
 #define OPTIONS (PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)
 
 enum {
-	MAX_THREADS = 4096,
 	MAX_HELD = 400000,  // microseconds of holds in a run: programs have time-outs of their own
 	SHORTEST = 50,      // microseconds of a hold: a stop alone takes about as long
 	FREE_STOPS = 300,   // stops that a run may cost in any case,
 	STOPS_PER_MS = 5,   // and for each millisecond that it takes
+	FREE_STEPS = 5000,  // the same of single steps
+	STEPS_PER_MS = 10,
 	MAX_UNBLOCK = 24,   // stops at system calls until signals are no longer blocked
 	MAX_STRAY = 300,    // steps outside of the program's own code, in a row
 	MAX_TOLD = 96,
@@ -44,6 +45,7 @@ struct thread {
 	struct space *space;
 	char fresh;          // has not reported its first stop
 	char held, weighed;
+	char released;       // from a hold, and has not stopped since
 	char stepped;        // has ever gone by single steps
 	char stepping;       // towards a hold, by single steps
 	char outside;        // runs to the breakpoint at its return address
@@ -56,9 +58,9 @@ struct thread {
 	uint64_t from;       // where it was held last
 };
 
-static struct thread *threads[MAX_THREADS];
-static int nthreads, nheld;
-static long began, held_us, stops;
+static struct thread **threads;
+static int nthreads, room, nheld;
+static long began, held_us, stops, steps;
 
 // What is told goes through init: two processes can't write to the console.
 static struct ring {
@@ -97,8 +99,10 @@ static struct thread *find(pid_t tid)
 static struct thread *get(pid_t tid)
 {
 	struct thread *t = find(tid);
-	if (t || nthreads == MAX_THREADS)
+	if (t)
 		return t;
+	if (nthreads == room)
+		threads = realloc(threads, (room += 256) * sizeof *threads);
 	t = calloc(1, sizeof *t);
 	t->tid = t->tgid = tid;
 	t->fresh = 1;
@@ -162,6 +166,7 @@ static void weight(pid_t tid, int policy, int nice)
 }
 
 static int over_budget(void) { return stops > FREE_STOPS + (now_us() - began) / 1000 * STOPS_PER_MS; }
+static int over_steps(void) { return steps > FREE_STEPS + (now_us() - began) / 1000 * STEPS_PER_MS; }
 
 // Holds a thread that has stopped; or, in some runs, makes it nearly give way
 // to all others, or they to it. It goes on at once if nobody is left to run.
@@ -207,7 +212,7 @@ static int traps_blocked(struct thread *t)
 // thread blocks all signals at first: then steps begin after a later call.
 static void begin_steps(struct thread *t)
 {
-	if (t->steps <= 0 || !t->space || !t->space->hi)
+	if (t->steps <= 0 || !t->space || !t->space->hi || over_steps())
 		return;
 	t->unblock = traps_blocked(t) ? MAX_UNBLOCK : 0;
 	if (t->unblock)
@@ -223,18 +228,26 @@ static void begin_steps(struct thread *t)
 static void release(struct thread *t)
 {
 	t->held = 0;
+	t->released = 1;
 	nheld--;
 	begin_steps(t);
 	go_on(t, t->sig);
 }
 
-// The thread that t has just started: it counts from now on, though it reports
-// its first stop only when it first runs.
+// The thread or process that t has just started: it counts from now on, though
+// it reports its first stop only when it first runs. By then t may be gone.
 static void expect(struct thread *t)
 {
 	unsigned long tid;
-	if (!ptrace(PTRACE_GETEVENTMSG, t->tid, 0, &tid) && !kill(tid, 0))
-		get(tid);
+	if (ptrace(PTRACE_GETEVENTMSG, t->tid, 0, &tid) || kill(tid, 0))
+		return;
+	if (t->weighed)
+		weight(tid, SCHED_OTHER, 0);
+	struct thread *n = get(tid);
+	if (n->fresh && !n->space && t->space) {
+		n->space = t->space;
+		n->space->users++;
+	}
 }
 
 // What a thread is to suffer, from its start.
@@ -269,23 +282,23 @@ static void adopt(struct thread *t)
 		fclose(f);
 	t->fresh = 0;
 	struct thread *kin = 0;
-	for (int i = 0; i < nthreads && !kin; i++)
-		if (threads[i] != t && !threads[i]->fresh && threads[i]->tgid == t->tgid)
-			kin = threads[i];
-	int same = kin != 0;
-	for (int i = 0; i < nthreads && !kin; i++)
-		if (threads[i] != t && !threads[i]->fresh && threads[i]->tgid == ppid)
-			kin = threads[i];
-	if (!kin || !kin->space)
-		return;
-	if (same || !syscall(SYS_kcmp, t->tid, kin->tid, 1 /* KCMP_VM */, 0, 0)) {
-		t->space = kin->space;
-		t->space->users++;
-	} else {
-		t->space = space_copy(t->tid, kin->space);
+	for (int i = 0; i < nthreads; i++) {
+		struct thread *o = threads[i];
+		if (o == t || o->fresh || !o->space)
+			continue;
+		if (o->tgid == t->tgid || (!kin && (t->space ? o->space == t->space : o->tgid == ppid)))
+			kin = o;
 	}
-	if (t->space)
-		space_map(t->space, t->tid); // libraries are in place by now
+	struct space *of = kin ? kin->space : t->space;
+	if (!of)
+		return;
+	if (kin && (kin->tgid == t->tgid || !syscall(SYS_kcmp, t->tid, kin->tid, 1 /* KCMP_VM */, 0, 0)))
+		of->users++;
+	else
+		of = space_copy(t->tid, of);
+	space_leave(t->space);
+	t->space = of;
+	space_map(t->space, t->tid); // libraries are in place by now
 	engage(t);
 }
 
@@ -322,10 +335,8 @@ static void on_exec(struct thread *t)
 	t->tgid = t->tid;
 	t->fresh = t->stepping = t->outside = 0;
 	t->space = space_new(t->tid);
-	if (t->space) {
-		find_text(t->space, t->tid);
-		space_map(t->space, t->tid);
-	}
+	find_text(t->space, t->tid);
+	space_map(t->space, t->tid);
 	engage(t);
 	go_on(t, 0);
 }
@@ -365,16 +376,18 @@ static void on_call(struct thread *t)
 	hold(t, 0, why, REG(t, rip));
 }
 
-static void on_site(struct thread *t, struct site *at)
+static void on_site(struct thread *t, struct site *at, int released)
 {
 	ptrace(PTRACE_POKEUSER, t->tid, offsetof(struct user, regs.rip), at->addr);
 	at->hits++;
-	int again = t->from == at->addr && t->until >= now_us() - 1; // it was put back while the thread was held
+	int again = released && t->from == at->addr; // it was put back while the thread was held
 	if (again || nthreads < 2 || over_budget()) {
 		site_rest(t->space, at, nthreads < 2 ? 20L << (at->hits < 8 ? at->hits : 8) : 10000);
 		go_on(t, 0);
 	} else if (below(1 << plan.pass)) {
 		site_rest(t->space, at, magnitude(5000));
+		if (!below(8))
+			engage(t); // once more, later in its life
 		go_on(t, 0);
 	} else {
 		site_rest(t->space, at, magnitude(20000));
@@ -418,13 +431,15 @@ static void on_step(struct thread *t)
 static void on_trap(struct thread *t)
 {
 	siginfo_t si;
+	int released = t->released;
+	t->released = 0;
 	if (ptrace(PTRACE_GETSIGINFO, t->tid, 0, &si)) {
 		go_on(t, 0); // it was killed meanwhile
 		return;
 	}
 	struct site *at = si.si_code == SI_KERNEL ? site_at(t->space, REG(t, rip) - 1) : 0;
 	if (at)
-		on_site(t, at);
+		on_site(t, at, released);
 	else if (t->stepped && (si.si_code == TRAP_TRACE || si.si_code == TRAP_BRKPT || si.si_code == TRAP_HWBKPT))
 		on_step(t); // TRAP_BRKPT is a step over a system call
 	else
@@ -467,7 +482,10 @@ static void on_signal(struct thread *t, int sig)
 static void on_stop(struct thread *t, int status)
 {
 	int sig = WSTOPSIG(status);
-	stops++;
+	if (t->stepping)
+		steps++;
+	else
+		stops++;
 	switch (status >> 16) {
 	case PTRACE_EVENT_EXEC:
 		on_exec(t);
@@ -531,10 +549,8 @@ static void watch(void)
 		int status, tid;
 		while ((tid = waitpid(-1, &status, __WALL | WNOHANG)) > 0) {
 			struct thread *t = WIFSTOPPED(status) ? get(tid) : find(tid);
-			if (WIFSTOPPED(status) && t)
+			if (WIFSTOPPED(status))
 				on_stop(t, status);
-			else if (WIFSTOPPED(status))
-				ptrace(PTRACE_DETACH, tid, 0, 0); // there are too many
 			else if (t)
 				forget(t);
 		}

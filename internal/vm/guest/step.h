@@ -45,6 +45,7 @@ struct site {
 	int hits;
 };
 struct space {
+	struct space *next;
 	int users;   // threads that live in it
 	int mem;     // /proc/PID/mem
 	int n;
