@@ -12,18 +12,22 @@ import (
 // made: a file attestations/*.dsse.json, which the manifest can't list since
 // it signs the manifest. All else stays as it is, byte for byte; the bundle is
 // replaced as a whole.
-func Attach(path, name string, data []byte) error {
+func Attach(path, name string, data []byte) error { return AttachTo(path, path, name, data) }
+
+// AttachTo is Attach, but leaves the bundle at src as it is and puts the signed
+// one at dst, instead of what was there.
+func AttachTo(dst, src, name string, data []byte) error {
 	if err := CheckPath(name); err != nil {
 		return err
 	}
 	if !isSignature(name) {
 		return fmt.Errorf("attach %s: need the name of a signature, attestations/*.dsse.json", name)
 	}
-	r, err := Open(path)
+	r, err := Open(src)
 	if err != nil {
 		return err
 	}
-	err = attach(r, path, name, data)
+	err = attach(r, dst, name, data)
 	return errors.Join(err, r.Close())
 }
 

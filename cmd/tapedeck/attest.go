@@ -14,7 +14,8 @@ import (
 // as its last files: the latter is about all the others.
 func attestTo(w *bundle.Writer, m *bundle.Manifest, rec *record.Recording) error {
 	self, _ := debug.ReadBuildInfo()
-	parts, err := sbom.Describe(sbom.Program{Path: rec.Program.Path, Root: rec.Program.Root, Files: rec.Program.Uses}, self, m.CreatedAt)
+	parts := sbom.Describe(sbom.Program{Path: rec.Program.Path, Root: rec.Program.Root, Files: rec.Program.Uses}, self, m.CreatedAt)
+	list, err := parts.Encode()
 	if err != nil {
 		return err
 	}
@@ -22,7 +23,7 @@ func attestTo(w *bundle.Writer, m *bundle.Manifest, rec *record.Recording) error
 		m.Attestations = append(m.Attestations, bundle.Attestation{Type: kind, File: name})
 		return w.Add(name, bytes.NewReader(data), bundle.FileInfo{Media: media})
 	}
-	if err := add(attest.SBOMFile, attest.SBOMKind, "application/spdx+json", parts.JSON); err != nil {
+	if err := add(attest.SBOMFile, attest.SBOMKind, "application/spdx+json", list); err != nil {
 		return err
 	}
 	text, err := attest.Recorded(m, w.Files(), attest.Run{

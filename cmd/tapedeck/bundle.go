@@ -33,7 +33,7 @@ without digests. BUNDLE may be - for standard input.`,
 		Example: `  tapedeck bundle inspect incident.tar.zst
   tapedeck bundle list incident.tar.zst
   tapedeck bundle verify incident.tar.zst
-  tapedeck bundle sign --key team.key incident.tar.zst
+  tapedeck bundle sign --key team.pem incident.tar.zst
   tapedeck bundle extract incident.tar.zst -o incident
   tapedeck bundle build --jfr incident.jfr --db sql.sqlite --out incident.tar.zst
 
@@ -55,7 +55,7 @@ Exit codes:
 	f.IntVar(&lim.files, "max-files", d.Entries, "refuse bundles of more than `N` files")
 	c.AddCommand(newBundleInspectCommand(&lim), newBundleListCommand(&lim), newBundleVerifyCommand(&lim),
 		newBundleExtractCommand(&lim), newBundleBuildCommand(),
-		newBundleSignCommand(&lim), newBundleKeygenCommand(), newBundleSchemaCommand())
+		newBundleSignCommand(&lim), newBundleSBOMCommand(&lim), newBundleSchemaCommand())
 	return c
 }
 

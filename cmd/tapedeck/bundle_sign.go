@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -16,56 +12,121 @@ import (
 )
 
 type signOptions struct {
-	key, out, builder string
-	json              bool
+	key, newKey, keyType string
+	out, builder         string
+	json                 bool
 }
 
 func newBundleSignCommand(lim *limitFlags) *cobra.Command {
 	var o signOptions
 	c := &cobra.Command{
-		Use:   "sign --key FILE [flags] BUNDLE",
+		Use:   "sign {--key FILE | --new-key FILE} [flags] [BUNDLE]",
 		Short: "Sign a bundle, after looking at every digest in it",
 		Long: `Sign puts a signature into the bundle: a DSSE envelope around an in-toto statement
-with the SLSA provenance, about the manifest, and so about every file that the
-manifest lists. Nothing else in the bundle changes. Several keys can sign one
-after the other. A damaged bundle, or one without digests, isn't signed.`,
-		Example: `  tapedeck bundle keygen team.key
-  tapedeck bundle sign --key team.key incident.tar.zst
-  tapedeck bundle sign --key ci.key --builder https://ci.example.org/tapedeck -o signed.tar.zst incident.tar.zst
-  tapedeck bundle verify --key team.key.pub incident.tar.zst
+with the SLSA provenance, about the manifest and every file. Nothing else in the
+bundle changes. Several keys can sign one after the other. A damaged bundle, or
+one without digests, isn't signed.
+
+--new-key makes the key first: FILE, which nobody else can read, and FILE.pub,
+which those need who verify. Without BUNDLE that is all. Keys that openssl made
+do as well: ECDSA P-256 or Ed25519, in PEM.`,
+		Example: `  tapedeck bundle sign --new-key team.pem
+  tapedeck bundle sign --key team.pem incident.tar.zst
+  tapedeck bundle sign --key ci.pem --builder https://ci.example.org/tapedeck -o signed.tar.zst incident.tar.zst
+  tapedeck bundle verify --signed-by team.pem.pub incident.tar.zst
 
 Exit codes:
   0  signed   1  error   3  damaged, not signed   4  usage
   10  no such bundle   11  too damaged to be opened   12  newer version`,
-		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
-			switch {
-			case o.key == "":
-				return usageError("need --key FILE: tapedeck bundle keygen FILE makes one")
-			case args[0] == "-":
-				return usageError("sign needs the path of a bundle, not standard input: the signature goes into it")
+			if err := o.check(c.UseLine(), args); err != nil {
+				return err
 			}
 			l, err := lim.limits()
 			if err != nil {
 				return err
 			}
-			return runBundleSign(c.Context(), o, l, args[0], ui.New(c.OutOrStdout(), c.ErrOrStderr()))
+			return runBundleSign(c.Context(), o, l, args, ui.New(c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.key, "key", "", "private key `FILE`, Ed25519 or ECDSA P-256, in PEM")
+	f.StringVar(&o.key, "key", "", "private key `FILE` to sign with, PEM")
+	f.StringVar(&o.newKey, "new-key", "", "make the key `FILE` and FILE.pub first")
+	f.StringVar(&o.keyType, "key-type", "p256", "type of the new key: p256 or ed25519")
 	f.StringVarP(&o.out, "out", "o", "", "`FILE` for the signed bundle (default: BUNDLE itself)")
 	f.StringVar(&o.builder, "builder", "", "`URI` of who vouches for the provenance (default: what the recorder wrote)")
 	f.BoolVar(&o.json, "json", false, "print what was signed as JSON")
 	return c
 }
 
-func runBundleSign(ctx context.Context, o signOptions, lim bundle.Limits, path string, term *ui.Term) error {
-	key, err := attest.ReadPrivate(o.key)
+func (o signOptions) check(use string, args []string) error {
+	switch {
+	case (o.key == "") == (o.newKey == ""):
+		return usageError("need either --key FILE or --new-key FILE")
+	case o.keyType != "p256" && o.keyType != "ed25519":
+		return usageError("--key-type needs p256 or ed25519, found %q", o.keyType)
+	case len(args) > 1 || len(args) == 0 && o.newKey == "":
+		return usageError("need one bundle, found %d: %s", len(args), use)
+	case len(args) == 1 && args[0] == "-":
+		return usageError("need the path of a bundle, found standard input: the signature goes into the bundle")
+	case len(args) == 0 && o.out+o.builder != "":
+		return usageError("--out and --builder need a bundle to sign")
+	}
+	return nil
+}
+
+// signature is the output of sign --json.
+type signature struct {
+	KeyID     string `json:"key_id"`
+	PublicKey string `json:"public_key,omitempty"` // file of a new key
+	Path      string `json:"path,omitempty"`       // of the signed bundle
+	Signature string `json:"signature,omitempty"`  // file in it
+	Manifest  string `json:"manifest_sha256,omitempty"`
+	Builder   string `json:"builder,omitempty"`
+}
+
+func runBundleSign(ctx context.Context, o signOptions, lim bundle.Limits, args []string, term *ui.Term) error {
+	key, err := o.open()
 	if err != nil {
 		return err
 	}
-	name := "attestations/" + key.Public().ID()[:16] + ".dsse.json"
+	done := signature{KeyID: key.Public().ID()}
+	if o.newKey != "" {
+		done.PublicKey = o.newKey + ".pub"
+		term.Say(fmt.Sprintf("made %s and %s, key id %s", o.newKey, done.PublicKey, done.KeyID))
+	}
+	if len(args) == 1 {
+		if err := o.sign(ctx, lim, args[0], key, &done); err != nil {
+			return err
+		}
+		term.Say(fmt.Sprintf("signed with key id %s: %s", done.KeyID, done.Signature))
+	}
+	switch {
+	case o.json:
+		return printJSON(term.Out, done)
+	case done.Path != "":
+		_, err = fmt.Fprintln(term.Out, done.Path)
+	}
+	return err
+}
+
+// open reads the key, or makes it.
+func (o signOptions) open() (*attest.PrivateKey, error) {
+	if o.newKey == "" {
+		return attest.ReadPrivate(o.key)
+	}
+	generate := attest.NewKey
+	if o.keyType == "ed25519" {
+		generate = attest.NewEd25519Key
+	}
+	key, err := generate()
+	if err != nil {
+		return nil, err
+	}
+	return key, key.WriteNew(o.newKey)
+}
+
+func (o signOptions) sign(ctx context.Context, lim bundle.Limits, path string, key *attest.PrivateKey, done *signature) error {
 	s, err := signable(ctx, lim, path, o.builder)
 	if err != nil {
 		return err
@@ -78,22 +139,12 @@ func runBundleSign(ctx context.Context, o signOptions, lim bundle.Limits, path s
 	if err != nil {
 		return err
 	}
-	if o.out == "" || o.out == path {
-		o.out = path
-		err = bundle.Attach(path, name, text)
-	} else {
-		err = attachCopy(path, o.out, name, text)
+	done.Path, done.Signature = path, "attestations/"+done.KeyID[:16]+".dsse.json"
+	done.Manifest, done.Builder = s.Subject[0].Digest["sha256"], s.Predicate.RunDetails.Builder.ID
+	if o.out != "" {
+		done.Path = o.out
 	}
-	if err != nil {
-		return err
-	}
-	if o.json {
-		return printJSON(term.Out, map[string]any{"path": o.out, "signature": name, "key_id": key.Public().ID(),
-			"subject": s.Subject[0], "builder": s.Predicate.RunDetails.Builder.ID})
-	}
-	term.Say(fmt.Sprintf("signed by %s: %s", key.Public().ID(), name))
-	_, err = fmt.Fprintln(term.Out, o.out)
-	return err
+	return bundle.AttachTo(done.Path, path, done.Signature, text)
 }
 
 // signable is the statement to sign, of a bundle that is what it says.
@@ -111,25 +162,4 @@ func signable(ctx context.Context, lim bundle.Limits, path, builder string) (*at
 		return nil, &codeError{exitFindings, fmt.Errorf("%s is damaged, so it isn't signed: tapedeck bundle verify tells what", path)}
 	}
 	return attest.Subject(r, builder)
-}
-
-// attachCopy signs a copy. The copy is beside its place until it is complete.
-func attachCopy(path, out, name string, text []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(out), filepath.Base(out)+".*.partial")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	in, err := os.Open(path)
-	if err != nil {
-		return errors.Join(err, tmp.Close())
-	}
-	_, err = io.Copy(tmp, in)
-	if err = errors.Join(err, in.Close(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := bundle.Attach(tmp.Name(), name, text); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), out)
 }

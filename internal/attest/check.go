@@ -13,6 +13,9 @@ import (
 	"github.com/tapedeck-dev/tapedeck/bundle"
 )
 
+// MaxSBOM bounds the list of a program's parts, in bytes.
+const MaxSBOM = 64 << 20
+
 // clockSkew is how far ahead of ours a recorder's clock may be.
 const clockSkew = 5 * time.Minute
 
@@ -55,7 +58,6 @@ func (p *Policy) checkSignatures(r *bundle.Reader, v *Verdict) error {
 			names[s.Key] = s.Key.ID()
 		}
 	}
-	want := digest(r.ManifestBytes())
 	signed := map[*PublicKey]bool{}
 	files := r.Signatures()
 	if len(files) > maxSignatures {
@@ -73,8 +75,8 @@ func (p *Policy) checkSignatures(r *bundle.Reader, v *Verdict) error {
 			reason = err.Error()
 		case len(by) == 0:
 			reason = "signed by none of the policy's keys"
-		case len(s.Subject) != 1 || s.Subject[0].Name != bundle.ManifestName || s.Subject[0].Digest["sha256"] != want:
-			reason = "is about another bundle"
+		case s.signs(r) != "":
+			reason = s.signs(r)
 		case len(p.Builders) > 0 && !slices.Contains(p.Builders, s.Predicate.RunDetails.Builder.ID):
 			reason = "names the builder " + quote(s.Predicate.RunDetails.Builder.ID) + ", which the policy doesn't"
 		}
@@ -212,7 +214,7 @@ func checkAttestation(r *bundle.Reader, a bundle.Attestation) error {
 		_, err := provenanceOf(r)
 		return err
 	case SBOMKind:
-		text, err := r.ReadFile(a.File, maxStatement)
+		text, err := r.ReadFile(a.File, MaxSBOM)
 		if err != nil {
 			return err
 		}
@@ -220,7 +222,7 @@ func checkAttestation(r *bundle.Reader, a bundle.Attestation) error {
 			Version  string            `json:"spdxVersion"`
 			Packages []json.RawMessage `json:"packages"`
 		}
-		if err := decode(a.File, text, maxStatement, &doc); err != nil {
+		if err := decode(a.File, text, MaxSBOM, &doc); err != nil {
 			return err
 		}
 		if doc.Version != "SPDX-2.3" || len(doc.Packages) == 0 {

@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // PrivateKey signs. It prints as the id of its public key.
@@ -53,8 +54,17 @@ func (e *KeyError) Hint() string { return e.Fix }
 
 func (e *KeyError) Unwrap() error { return e.Err }
 
-// NewKey makes an Ed25519 key.
+// NewKey makes an ECDSA key on P-256, which every verifier has.
 func NewKey() (*PrivateKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return newPrivate(key)
+}
+
+// NewEd25519Key makes an Ed25519 key.
+func NewEd25519Key() (*PrivateKey, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -143,18 +153,13 @@ func ReadPrivate(file string) (*PrivateKey, error) {
 	if err != nil {
 		fix := ""
 		if errors.Is(err, fs.ErrNotExist) {
-			fix = "tapedeck bundle keygen " + file + " makes one"
+			fix = "tapedeck bundle sign --new-key " + file + " makes one"
 		}
 		return nil, &KeyError{File: file, Need: "a private key", Found: reason(err), Fix: fix, Err: err}
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
+	if err := checkPrivate(file, f); err != nil {
 		return nil, err
-	}
-	if st.Mode().IsRegular() && st.Mode().Perm()&0o077 != 0 {
-		return nil, &KeyError{File: file, Need: "a private key that nobody else can read (mode 0600)",
-			Found: fmt.Sprintf("mode %04o", st.Mode().Perm()), Fix: "chmod 600 " + file + "; if others may have read it, make a new key"}
 	}
 	block, err := readBlock(file, f)
 	if err != nil {
@@ -180,7 +185,30 @@ func ReadPrivate(file string) (*PrivateKey, error) {
 			return k, nil
 		}
 	}
-	return nil, &KeyError{File: file, Need: kinds, Found: "something else", Fix: "openssl genpkey -algorithm ed25519"}
+	return nil, &KeyError{File: file, Need: kinds, Found: "something else", Fix: "tapedeck bundle sign --new-key FILE makes one"}
+}
+
+// checkPrivate tells whether an open file is its owner's alone. It asks the
+// open file, not its name, under which another may stand by now.
+func checkPrivate(file string, f *os.File) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	switch {
+	case st.IsDir():
+		return &KeyError{File: file, Need: "a private key", Found: "a folder"}
+	case !st.Mode().IsRegular(): // a pipe of whoever runs us
+		return nil
+	case st.Mode().Perm()&0o077 != 0:
+		return &KeyError{File: file, Need: "a private key that nobody else can read (mode 0600)",
+			Found: fmt.Sprintf("mode %04o", st.Mode().Perm()), Fix: "chmod 600 " + file + "; if others may have read it, make a new key"}
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok && sys.Uid != 0 && int(sys.Uid) != os.Geteuid() {
+		return &KeyError{File: file, Need: "a private key of this user, or of root", Found: fmt.Sprintf("one of user %d", sys.Uid),
+			Fix: "sign as that user, or make a key of your own"}
+	}
+	return nil
 }
 
 // ReadPublic reads a public key from a file.

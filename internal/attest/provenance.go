@@ -37,7 +37,25 @@ type Run struct {
 // Recorded makes the statement that stands in the bundle itself: about each of
 // files, by digest.
 func Recorded(m *bundle.Manifest, files []bundle.File, run Run) *Statement {
-	s := &Statement{Type: StatementType, PredicateType: PredicateType, Predicate: provenance(m, run)}
+	return about(files, provenance(m, run))
+}
+
+// Again makes the statement for a bundle that was rewritten: files are those of
+// the new one, the story is that of old, which becomes something that the new
+// one depends on. A bundle without a statement of its own gets what its
+// manifest tells.
+func Again(old *bundle.Reader, files []bundle.File) (*Statement, error) {
+	s, err := told(old)
+	if err != nil {
+		return nil, err
+	}
+	s.Predicate.BuildDefinition.add(Resource{Name: "bundle", Digest: map[string]string{"sha256": digest(old.ManifestBytes())},
+		Annotations: map[string]any{"bundle_id": old.Manifest().BundleID}})
+	return about(files, s.Predicate), nil
+}
+
+func about(files []bundle.File, p Provenance) *Statement {
+	s := &Statement{Type: StatementType, PredicateType: PredicateType, Predicate: p}
 	for _, f := range files {
 		s.Subject = append(s.Subject, Resource{Name: f.Path, Digest: map[string]string{"sha256": f.SHA256}})
 	}
@@ -51,34 +69,21 @@ func provenance(m *bundle.Manifest, run Run) Provenance {
 	kinds := []string{}
 	for _, r := range m.Recorders {
 		kinds = append(kinds, r.Kind())
-		if c := r["command"]; c != nil && def.ExternalParameters["command"] == nil {
-			def.ExternalParameters["command"] = c
-		}
-		for _, k := range []string{"seed", "chaos", "attempts", "memory_mib"} {
-			if v := r[k]; v != nil {
-				def.InternalParameters[k] = v
-			}
-		}
-		add := func(name, field string) {
-			if v := r.String(field); v != "" {
-				def.ResolvedDependencies = append(def.ResolvedDependencies, generic(name, v))
-			}
-		}
-		add("linux", "kernel")
-		add("qemu", "qemu_version")
-		add("rr", "rr_version")
+		pick(def.ExternalParameters, r, "command", "cwd")
+		pick(def.InternalParameters, r, "seed", "chaos", "attempts", "memory_mib", "options")
+		def.add(Resource{Name: "kernel", URI: purl("generic", "linux", r.String("kernel"))})
+		def.add(Resource{Name: "qemu", URI: purl("generic", "qemu", r.String("qemu_version")), Digest: sha256Of(m.Toolchain["qemu_sha256"])})
+		def.add(Resource{Name: "rr", URI: purl("generic", "rr", r.String("rr_version"))})
 	}
 	def.ExternalParameters["recorders"] = kinds
-	if run.Tapedeck != "" {
-		def.ResolvedDependencies = append(def.ResolvedDependencies, Resource{Name: "tapedeck",
-			URI: "pkg:golang/github.com/tapedeck-dev/tapedeck@" + url.QueryEscape(run.Tapedeck)})
+	def.add(Resource{Name: "tapedeck", URI: purl("golang", "github.com/tapedeck-dev/tapedeck", run.Tapedeck)})
+	program := Resource{Name: "program", Digest: sha256Of(run.ProgramSHA256)}
+	if run.Program != "" {
+		program.Annotations = map[string]any{"path": run.Program}
 	}
-	if run.ProgramSHA256 != "" {
-		def.ResolvedDependencies = append(def.ResolvedDependencies, Resource{Name: "program", Digest: map[string]string{"sha256": run.ProgramSHA256},
-			Annotations: map[string]any{"path": run.Program}})
-	}
+	def.add(program)
 	if hash, ok := strings.CutPrefix(m.Origin.Revision, "git:"); ok {
-		def.ResolvedDependencies = append(def.ResolvedDependencies, Resource{Name: "source", Digest: map[string]string{"gitCommit": hash}})
+		def.add(Resource{Name: "source", Digest: map[string]string{"gitCommit": hash}})
 	}
 	p := Provenance{BuildDefinition: def, RunDetails: RunDetails{Builder: Builder{ID: RecorderBuilder}, Metadata: &Metadata{}}}
 	if run.Tapedeck != "" {
@@ -88,8 +93,35 @@ func provenance(m *bundle.Manifest, run Run) Provenance {
 	return p
 }
 
-func generic(name, version string) Resource {
-	return Resource{Name: name, URI: "pkg:generic/" + name + "@" + url.QueryEscape(version)}
+// pick copies fields of a recorder; the first recorder that has one wins.
+func pick(into map[string]any, r bundle.Recorder, fields ...string) {
+	for _, k := range fields {
+		if v := r[k]; v != nil && into[k] == nil {
+			into[k] = v
+		}
+	}
+}
+
+// add leaves out what isn't known.
+func (d *BuildDefinition) add(r Resource) {
+	if r.URI != "" || r.Digest != nil {
+		d.ResolvedDependencies = append(d.ResolvedDependencies, r)
+	}
+}
+
+// purl is a package URL, or "" without a version.
+func purl(kind, name, version string) string {
+	if version == "" {
+		return ""
+	}
+	return "pkg:" + kind + "/" + name + "@" + strings.ReplaceAll(url.QueryEscape(version), "+", "%20")
+}
+
+func sha256Of(v any) map[string]string {
+	if s, _ := v.(string); isSHA256(s) {
+		return map[string]string{"sha256": s}
+	}
+	return nil
 }
 
 func moment(t time.Time) *time.Time {
@@ -101,33 +133,69 @@ func moment(t time.Time) *time.Time {
 }
 
 // Subject is the statement that a signature of the bundle signs: about its
-// manifest, with the provenance that the bundle has; or if it has none, what
-// the manifest says. A provenance about other files is an error. builder, if
-// not "", is who vouches now.
+// manifest and every file, with the provenance that the bundle has; or if it
+// has none, what the manifest says. A provenance about other files is an error.
+// builder, if not "", is who vouches now.
+//
+// The digests of the files stand in the manifest too, whose digest would do.
+// They are repeated since that is where other tools look for them.
 func Subject(r *bundle.Reader, builder string) (*Statement, error) {
 	m := r.Manifest()
 	if err := covered(m); err != nil {
 		return nil, err
 	}
-	s := &Statement{Type: StatementType, PredicateType: PredicateType}
-	s.Subject = []Resource{{Name: bundle.ManifestName, Digest: map[string]string{"sha256": digest(r.ManifestBytes())}}}
-	recorded, err := provenanceOf(r)
-	switch {
-	case err != nil:
+	s, err := told(r)
+	if err != nil {
 		return nil, err
-	case recorded != nil:
-		s.Predicate = recorded.Predicate
-	default:
-		s.Predicate = provenance(m, Run{Finished: m.CreatedAt})
 	}
-	if s.Predicate.RunDetails.Metadata == nil {
-		s.Predicate.RunDetails.Metadata = &Metadata{}
-	}
+	manifest := bundle.File{Path: bundle.ManifestName, SHA256: digest(r.ManifestBytes())}
+	s = about(append([]bundle.File{manifest}, m.Files...), s.Predicate)
 	s.Predicate.RunDetails.Metadata.InvocationID = m.BundleID
 	if builder != "" {
 		s.Predicate.RunDetails.Builder.ID = builder
 	}
 	return s, nil
+}
+
+// told is the statement in a bundle, or one of what the manifest tells.
+func told(r *bundle.Reader) (*Statement, error) {
+	s, err := provenanceOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if m := r.Manifest(); s == nil {
+		version, _ := m.Toolchain["tapedeck"].(string)
+		s = &Statement{Predicate: provenance(m, Run{Tapedeck: version, Finished: m.CreatedAt})}
+	}
+	if s.Predicate.RunDetails.Metadata == nil {
+		s.Predicate.RunDetails.Metadata = &Metadata{}
+	}
+	return s, nil
+}
+
+// signs tells why the statement isn't one that signs this bundle, or "". The
+// manifest's digest is the proof: it covers the files, and all that the
+// manifest says of them. Files named besides it must be the bundle's.
+func (s *Statement) signs(r *bundle.Reader) string {
+	digests := make(map[string]string, len(s.Subject))
+	for _, f := range r.Manifest().Files {
+		digests[f.Path] = f.SHA256
+	}
+	digests[bundle.ManifestName] = digest(r.ManifestBytes())
+	named := false
+	for _, sub := range s.Subject {
+		named = named || sub.Name == bundle.ManifestName
+		switch want, ok := digests[sub.Name]; {
+		case !ok:
+			return "is about another bundle: it names " + quote(sub.Name)
+		case want != sub.Digest["sha256"]:
+			return "is about another bundle: it has another digest of " + sub.Name
+		}
+	}
+	if !named {
+		return "doesn't name " + bundle.ManifestName + ", which it would have to sign"
+	}
+	return ""
 }
 
 // provenanceOf reads the statement in the bundle and compares it with the

@@ -1,15 +1,10 @@
 package attest
 
 import (
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // The formats, by the names that their specifications give them.
@@ -22,7 +17,7 @@ const (
 // What a parser is ready to read. A bundle has at most 100,000 files.
 const (
 	maxStatement = 64 << 20
-	maxSubjects  = 100_000
+	maxSubjects  = 100_000 + 1 // the manifest
 )
 
 // Statement is an in-toto statement v1 with a SLSA provenance v1.
@@ -132,88 +127,6 @@ func (s *Statement) Encode() ([]byte, error) {
 		return nil, err
 	}
 	return encode(s)
-}
-
-func encode(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return b.Bytes(), err
-}
-
-// decode reads one JSON value of at most limit bytes into v.
-func decode(what string, b []byte, limit int, v any) error {
-	if len(b) > limit {
-		return malformed(what, "", fmt.Sprintf("at most %d bytes", limit), fmt.Sprint(len(b)))
-	}
-	if !utf8.Valid(b) {
-		return malformed(what, "", "UTF-8", "other bytes")
-	}
-	if err := checkKeys(b); err != nil {
-		return malformed(what, "", "JSON in which every field occurs once", err.Error())
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		var t *json.UnmarshalTypeError
-		if errors.As(err, &t) {
-			return malformed(what, t.Field, "a "+t.Type.Kind().String(), "a "+t.Value)
-		}
-		return malformed(what, "", "the fields that it has to have", err.Error())
-	}
-	return nil
-}
-
-// maxDepth keeps JSON from filling the stack.
-const maxDepth = 64
-
-// checkKeys refuses objects in which a key occurs twice, also in another case:
-// encoding/json takes the last of them and doesn't mind the case, other
-// readers take the first, or mind.
-func checkKeys(b []byte) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	if err := checkValue(d, 0); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something behind the value")
-	}
-	return nil
-}
-
-func checkValue(d *json.Decoder, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("more than %d levels", maxDepth)
-	}
-	t, err := d.Token()
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	delim, ok := t.(json.Delim)
-	if err != nil || !ok {
-		return err
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		if delim == '{' {
-			t, err := d.Token()
-			if err != nil {
-				return err
-			}
-			key, _ := t.(string)
-			if fold := strings.ToLower(key); seen[fold] {
-				return fmt.Errorf("%.40q twice", key)
-			} else {
-				seen[fold] = true
-			}
-		}
-		if err := checkValue(d, depth+1); err != nil {
-			return err
-		}
-	}
-	_, err = d.Token()
-	return err
 }
 
 func isSHA256(s string) bool {

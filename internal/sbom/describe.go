@@ -17,15 +17,10 @@ import (
 
 // Program is what a recorder knows of the program that it recorded.
 type Program struct {
+	Name  string   // if not that of Path
 	Path  string   // the executable, absolute; "" if nobody knows
 	Root  string   // folder that Path and Files are in, if not /
 	Files []string // files that it used, absolute; nil if nobody watched
-}
-
-// Document is the list and what was computed on the way.
-type Document struct {
-	JSON          []byte
-	ProgramSHA256 string // "" if the executable couldn't be read
 }
 
 // Bounds of what a list may cost: a recording must not wait for it.
@@ -38,38 +33,53 @@ const (
 )
 
 // Describe lists the parts of a program, and of the recorder itself, whose
-// build info self is (nil if it has none). It has no error: what can't be read
-// is said in the document.
-func Describe(p Program, self *debug.BuildInfo, created time.Time) (Document, error) {
-	l := &lister{p: p, doc: &document{Name: "recording"}}
-	out := Document{}
-	l.version = "unknown"
-	if self != nil {
-		l.version = self.Main.Version
-	}
-	id := l.program(&out)
+// build info self is (nil if it has none). What can't be read is said in the
+// document.
+func Describe(p Program, self *debug.BuildInfo, created time.Time) Document {
+	l := newLister(self, created)
+	l.p = p
+	id := l.program()
 	l.libraries(id)
 	tool := l.self(self)
 	l.doc.relate(documentID, "DESCRIBES", id)
 	l.doc.relate(documentID, "DESCRIBES", tool)
-	if len(l.notes) > 0 {
-		l.doc.Comment = "not known: " + strings.Join(l.notes, "; ")
-	}
-	var err error
-	out.JSON, err = l.doc.encode(created, "tapedeck-"+l.version)
-	return out, err
+	return l.done()
+}
+
+// Self lists the parts of the recorder alone.
+func Self(self *debug.BuildInfo, created time.Time) Document {
+	l := newLister(self, created)
+	l.doc.Name = "tapedeck"
+	l.doc.relate(documentID, "DESCRIBES", l.self(self))
+	return l.done()
 }
 
 // lister makes one document.
 type lister struct {
-	p       Program
-	doc     *document
-	version string
-	notes   []string // what isn't known
-	script  string   // the interpreter that the program's first line names
-	dynamic []string // libraries, as far as the ELF headers tell
-	built   *debug.BuildInfo
-	full    bool
+	p      Program
+	doc    *document
+	out    Document
+	notes  []string // what isn't known
+	script string   // the interpreter that the program's first line names
+	built  *debug.BuildInfo
+	full   bool
+}
+
+func newLister(self *debug.BuildInfo, created time.Time) *lister {
+	version := "unknown"
+	if self != nil && self.Main.Version != "" {
+		version = self.Main.Version
+	}
+	return &lister{doc: &document{Name: "recording", Creation: creation{
+		created.UTC().Format("2006-01-02T15:04:05Z"), []string{"Tool: tapedeck-" + version}}}}
+}
+
+func (l *lister) done() Document {
+	if len(l.notes) > 0 {
+		l.doc.Comment = "not known: " + strings.Join(l.notes, "; ")
+	}
+	l.out.doc = l.doc
+	return l.out
 }
 
 func (l *lister) note(format string, args ...any) {
@@ -91,13 +101,21 @@ func (l *lister) list(from, relation string, c component) {
 // host is where a path of the program is on this machine.
 func (l *lister) host(path string) string { return filepath.Join(l.p.Root, path) }
 
-func (l *lister) program(out *Document) string {
-	c := component{name: filepath.Base(l.p.Path), file: l.p.Path, purpose: "APPLICATION"}
+func (l *lister) program() string {
+	c := component{name: l.p.Name, file: l.p.Path, purpose: "APPLICATION"}
+	if c.name == "" && l.p.Path != "" {
+		c.name = filepath.Base(l.p.Path)
+	}
+	if c.name != "" {
+		l.doc.Name = c.name
+	}
 	if l.p.Path == "" {
-		c.name, c.comment = "program", "the recorder didn't tell which file was executed"
+		if c.name == "" {
+			c.name = "program"
+		}
+		c.comment = "nobody noted which file was executed, so neither its digest nor its parts are known"
 		return l.doc.add(c)
 	}
-	l.doc.Name = c.name
 	f, err := os.Open(l.host(l.p.Path))
 	if err != nil {
 		c.comment = "the executable couldn't be read, so neither its digest nor its parts are known"
@@ -107,7 +125,7 @@ func (l *lister) program(out *Document) string {
 	if c.sha256, err = hashFile(f, maxProgram); err != nil {
 		l.note("the digest of %s: %v", c.name, err)
 	}
-	out.ProgramSHA256 = c.sha256
+	l.out.ProgramSHA256 = c.sha256
 	l.script = interpreter(f)
 	if l.built, err = readGo(f); err == nil {
 		describeGo(&c, l.built)

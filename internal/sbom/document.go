@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 )
 
 const unknown = "NOASSERTION"
@@ -111,22 +110,28 @@ func (d *document) relate(from, kind, to string) {
 	d.Relationships = append(d.Relationships, relationship{from, kind, to})
 }
 
-// encode fills in the namespace, which has to be the document's own: it is made
-// of what the document says, so that the same run gives the same document.
-func (d *document) encode(created time.Time, tool string) ([]byte, error) {
-	d.Version, d.License, d.ID = "SPDX-2.3", "CC0-1.0", documentID
-	d.Creation = creation{created.UTC().Format("2006-01-02T15:04:05Z"), []string{"Tool: " + tool}}
-	b, err := json.Marshal(d)
+// Document is the list, and what was computed on the way.
+type Document struct {
+	ProgramSHA256 string // "" if the executable couldn't be read
+	doc           *document
+}
+
+// Encode returns the list as JSON. The namespace, which has to be the
+// document's own, is made of what it says: the same run gives the same document.
+func (d Document) Encode() ([]byte, error) {
+	doc := *d.doc
+	doc.Version, doc.License, doc.ID = "SPDX-2.3", "CC0-1.0", documentID
+	b, err := json.Marshal(doc)
 	if err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256(b)
-	d.Namespace = "https://github.com/tapedeck-dev/tapedeck/spdx/" + hex.EncodeToString(sum[:16])
+	doc.Namespace = "https://github.com/tapedeck-dev/tapedeck/spdx/" + hex.EncodeToString(sum[:16])
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetIndent("", " ")
 	e.SetEscapeHTML(false)
-	err = e.Encode(d)
+	err = e.Encode(doc)
 	return out.Bytes(), err
 }
 
