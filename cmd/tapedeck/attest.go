@@ -14,7 +14,12 @@ import (
 // as its last files: the latter is about all the others.
 func attestTo(w *bundle.Writer, m *bundle.Manifest, rec *record.Recording) error {
 	self, _ := debug.ReadBuildInfo()
-	parts := sbom.Describe(sbom.Program{Path: rec.Program.Path, Root: rec.Program.Root, Files: rec.Program.Uses}, self, m.CreatedAt)
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	p := rec.Program
+	parts := sbom.Describe(sbom.Program{Path: p.Path, Root: p.Root, Files: p.Uses, Cache: cache}, self, m.CreatedAt)
 	list, err := parts.Encode()
 	if err != nil {
 		return err
@@ -27,7 +32,7 @@ func attestTo(w *bundle.Writer, m *bundle.Manifest, rec *record.Recording) error
 		return err
 	}
 	text, err := attest.Recorded(m, w.Files(), attest.Run{
-		Program: rec.Program.Path, ProgramSHA256: parts.ProgramSHA256, Tapedeck: version(),
+		Program: p.Path, ProgramSHA256: parts.ProgramSHA256, Tapedeck: version(),
 		Started: rec.Started, Finished: m.CreatedAt,
 	}).Encode()
 	if err != nil {

@@ -21,6 +21,7 @@ type Program struct {
 	Path  string   // the executable, absolute; "" if nobody knows
 	Root  string   // folder that Path and Files are in, if not /
 	Files []string // files that it used, absolute; nil if nobody watched
+	Cache string   // folder to keep digests and owners of files in, for the next time; "" is nowhere
 }
 
 // Bounds of what a list may cost: a recording must not wait for it.
@@ -37,7 +38,8 @@ const (
 // document.
 func Describe(p Program, self *debug.BuildInfo, created time.Time) Document {
 	l := newLister(self, created)
-	l.p = p
+	l.p, l.cache = p, openCache(p.Cache)
+	defer l.cache.save()
 	id := l.program()
 	l.libraries(id)
 	tool := l.self(self)
@@ -57,6 +59,7 @@ func Self(self *debug.BuildInfo, created time.Time) Document {
 // lister makes one document.
 type lister struct {
 	p      Program
+	cache  *cache
 	doc    *document
 	out    Document
 	notes  []string // what isn't known
@@ -122,7 +125,7 @@ func (l *lister) program() string {
 		return l.doc.add(c)
 	}
 	defer f.Close()
-	if c.sha256, err = hashFile(f, maxProgram); err != nil {
+	if c.sha256, err = l.hash(f, maxProgram); err != nil {
 		l.note("the digest of %s: %v", c.name, err)
 	}
 	l.out.ProgramSHA256 = c.sha256
@@ -182,7 +185,7 @@ func (l *lister) libraries(id string) {
 			own = append(own, f)
 		}
 	}
-	db, err := readDpkg(l.p.Root, append(slices.Clone(own), loaded...))
+	db, err := readDpkg(l.p.Root, append(slices.Clone(own), loaded...), l.cache)
 	if err != nil {
 		l.note("which packages own the libraries: %v", err)
 	}
@@ -196,7 +199,9 @@ func (l *lister) libraries(id string) {
 		switch {
 		case owner != "" && f == l.p.Path:
 			seen[owner] = true
-			l.doc.relate(l.doc.add(db.component(owner)), "CONTAINS", id)
+			c := db.component(owner)
+			c.purpose = "APPLICATION"
+			l.doc.relate(l.doc.add(c), "CONTAINS", id)
 		case owner != "" && !seen[owner]:
 			seen[owner] = true
 			l.list(id, relation, db.component(owner))
@@ -218,7 +223,7 @@ func (l *lister) libraries(id string) {
 func (l *lister) orphan(path string) component {
 	c := component{name: filepath.Base(path), file: path, purpose: "LIBRARY", comment: "version and origin unknown: no package of the system owns the file"}
 	if f, err := os.Open(l.host(path)); err == nil {
-		c.sha256, _ = hashFile(f, maxHashed)
+		c.sha256, _ = l.hash(f, maxHashed)
 		f.Close()
 	}
 	return c
@@ -231,7 +236,8 @@ func isLibrary(path string) bool {
 	return i > 0 && (len(base) == i+3 || base[i+3] == '.') && !strings.HasSuffix(base, ".conf") && base != "ld.so.cache" && base != "ld.so.preload"
 }
 
-func hashFile(f *os.File, most int64) (string, error) {
+// hash returns the SHA-256 of a file, in hex.
+func (l *lister) hash(f *os.File, most int64) (string, error) {
 	st, err := f.Stat()
 	switch {
 	case err != nil:
@@ -241,11 +247,17 @@ func hashFile(f *os.File, most int64) (string, error) {
 	case st.Size() > most:
 		return "", fmt.Errorf("it has more than %d bytes", most)
 	}
+	sum, id := l.cache.digest(st)
+	if sum != "" {
+		return sum, nil
+	}
 	h := sha256.New()
 	if _, err := io.Copy(h, io.NewSectionReader(f, 0, st.Size())); err != nil {
 		return "", err
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	sum = hex.EncodeToString(h.Sum(nil))
+	l.cache.keepDigest(id, sum)
+	return sum, nil
 }
 
 // interpreter is the absolute path that the file's #! line names, or "".

@@ -24,8 +24,13 @@ type dpkg struct {
 	about           map[string]stanza
 }
 
+// stanza is what the database says of a package.
 type stanza struct {
-	name, version, arch, source, maintainer string
+	Name       string `json:"name"`
+	Version    string `json:"version"`
+	Arch       string `json:"arch"`
+	Source     string `json:"source,omitempty"`
+	Maintainer string `json:"maintainer,omitempty"`
 }
 
 func (d *dpkg) owner(file string) string {
@@ -37,34 +42,100 @@ func (d *dpkg) owner(file string) string {
 
 func (d *dpkg) component(owner string) component {
 	s := d.about[owner]
-	c := component{name: s.name, version: s.version, purpose: "LIBRARY", source: "dpkg"}
-	if s.name == "" {
+	c := component{name: s.Name, version: s.Version, purpose: "LIBRARY", source: "dpkg"}
+	if s.Name == "" {
 		c.name, c.comment = owner, "version unknown: dpkg has the files of the package, but not its status"
 		return c
 	}
-	c.purl = purl("deb", d.distro+"/"+s.name, s.version) + "?arch=" + escape(s.arch)
+	c.purl = purl("deb", d.distro+"/"+s.Name, s.Version) + "?arch=" + escape(s.Arch)
 	if d.release != "" {
 		c.purl += "&distro=" + escape(d.distro+"-"+d.release)
 	}
-	if s.source != "" {
-		c.source = "dpkg; built from the source package " + s.source
+	if s.Source != "" {
+		c.source = "dpkg; built from the source package " + s.Source
 	}
-	if s.maintainer != "" {
-		c.supplier = "Organization: " + s.maintainer
+	if s.Maintainer != "" {
+		c.supplier = agent(s.Maintainer)
 	}
 	return c
 }
 
+// agent is a maintainer as SPDX has it, which wants to know persons from others.
+func agent(maintainer string) string {
+	for _, word := range []string{"Team", "Maintainers", "Developers", "Group", "Packagers", "Project", "Debian", "Ubuntu"} {
+		if strings.Contains(maintainer, word) {
+			return "Organization: " + maintainer
+		}
+	}
+	return "Person: " + maintainer
+}
+
 // readDpkg looks up the owners of files below root. It reads the database
 // itself: dpkg -S takes ten times as long, which every recording would pay.
-func readDpkg(root string, files []string) (*dpkg, error) {
+func readDpkg(root string, files []string, kept *cache) (*dpkg, error) {
 	dir := filepath.Join(root, "/var/lib/dpkg")
-	names, err := listNames(filepath.Join(dir, "info"))
+	state, err := stateOf(filepath.Join(dir, "info"), filepath.Join(dir, "status"))
 	if err != nil {
 		return nil, errors.New("there is no database of dpkg")
 	}
-	d := &dpkg{distro: "debian", owners: map[string]string{}, about: map[string]stanza{}}
+	kept.forDpkg(state)
+	d := &dpkg{distro: "debian", owners: map[string]string{}, about: kept.About}
 	d.readRelease(root)
+	var asked []string
+	for _, f := range files {
+		owner, ok := kept.Owners[f]
+		switch {
+		case !ok && mayBeOwned(f):
+			asked = append(asked, f)
+		case owner != "":
+			d.owners[f] = owner
+		}
+	}
+	if len(asked) == 0 {
+		return d, nil
+	}
+	if err := d.search(root, dir, asked); err != nil {
+		return nil, err
+	}
+	if err := d.readStatus(filepath.Join(dir, "status")); err != nil {
+		return d, fmt.Errorf("the versions of packages: %w", err)
+	}
+	for _, f := range asked {
+		kept.Owners[f], kept.changed = d.owners[f], true
+	}
+	return d, nil
+}
+
+// stateOf changes whenever a package is installed or removed.
+func stateOf(paths ...string) (string, error) {
+	var list []string
+	for _, p := range paths {
+		st, err := os.Stat(p)
+		if err != nil {
+			return "", err
+		}
+		list = append(list, identity(st))
+	}
+	return strings.Join(list, " "), nil
+}
+
+// mayBeOwned tells whether a file is where packages put files. To find that
+// nobody owns one, every list has to be read.
+func mayBeOwned(file string) bool {
+	for _, d := range []string{"/usr/local/", "/home/", "/root/", "/tmp/", "/var/tmp/", "/mnt/"} {
+		if strings.HasPrefix(file, d) {
+			return false
+		}
+	}
+	return true
+}
+
+// search goes through the lists of files that packages have.
+func (d *dpkg) search(root, dir string, files []string) error {
+	names, err := listNames(filepath.Join(dir, "info"))
+	if err != nil {
+		return err
+	}
 	want := map[string][]string{} // name in the lists to files
 	for _, f := range files {
 		for _, alias := range aliases(root, f) {
@@ -74,10 +145,13 @@ func readDpkg(root string, files []string) (*dpkg, error) {
 		}
 	}
 	likelyFirst(names, files)
-	left := len(files)
+	left := map[string]bool{}
+	for _, f := range files {
+		left[f] = true
+	}
 	buf := make([]byte, 0, 256<<10)
 	for _, name := range names {
-		if left <= len(d.owners) {
+		if len(left) == 0 {
 			break
 		}
 		if buf, err = readInto(buf, filepath.Join(dir, "info", name)); err != nil {
@@ -87,14 +161,12 @@ func readDpkg(root string, files []string) (*dpkg, error) {
 			line, rest, _ := bytes.Cut(b, []byte("\n"))
 			for _, f := range want[string(line)] {
 				d.owners[f] = strings.TrimSuffix(name, ".list")
+				delete(left, f)
 			}
 			b = rest
 		}
 	}
-	if err := d.readStatus(filepath.Join(dir, "status")); err != nil {
-		return d, fmt.Errorf("the versions of packages: %w", err)
-	}
-	return d, nil
+	return nil
 }
 
 func listNames(dir string) ([]string, error) {
@@ -207,7 +279,7 @@ func (d *dpkg) readStatus(path string) error {
 			continue
 		}
 		s := parseStanza(string(one))
-		d.about[s.name], d.about[s.name+":"+s.arch] = s, s
+		d.about[s.Name], d.about[s.Name+":"+s.Arch] = s, s
 	}
 	return nil
 }
@@ -218,16 +290,16 @@ func parseStanza(text string) stanza {
 		field, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		switch field {
 		case "Package":
-			s.name = value
+			s.Name = value
 		case "Version":
-			s.version = value
+			s.Version = value
 		case "Architecture":
-			s.arch = value
+			s.Arch = value
 		case "Source":
-			s.source = value
+			s.Source = value
 		case "Maintainer":
 			name, _, _ := strings.Cut(value, " <")
-			s.maintainer = name
+			s.Maintainer = name
 		}
 	}
 	return s
