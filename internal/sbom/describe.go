@@ -38,7 +38,7 @@ const (
 // document.
 func Describe(p Program, self *debug.BuildInfo, created time.Time) Document {
 	l := newLister(self, created)
-	l.p, l.cache = p, openCache(p.Cache)
+	l.p, l.tree, l.cache = p, inTree(p.Root), openCache(p.Cache)
 	defer l.cache.save()
 	id := l.program()
 	l.libraries(id)
@@ -59,6 +59,7 @@ func Self(self *debug.BuildInfo, created time.Time) Document {
 // lister makes one document.
 type lister struct {
 	p      Program
+	tree   tree // that p is in
 	cache  *cache
 	doc    *document
 	out    Document
@@ -101,9 +102,6 @@ func (l *lister) list(from, relation string, c component) {
 	l.doc.relate(from, relation, l.doc.add(c))
 }
 
-// host is where a path of the program is on this machine.
-func (l *lister) host(path string) string { return filepath.Join(l.p.Root, path) }
-
 func (l *lister) program() string {
 	c := component{name: l.p.Name, file: l.p.Path, purpose: "APPLICATION"}
 	if c.name == "" && l.p.Path != "" {
@@ -119,7 +117,7 @@ func (l *lister) program() string {
 		c.comment = "nobody noted which file was executed, so neither its digest nor its parts are known"
 		return l.doc.add(c)
 	}
-	f, err := os.Open(l.host(l.p.Path))
+	f, err := l.tree.open(l.p.Path)
 	if err != nil {
 		c.comment = "the executable couldn't be read, so neither its digest nor its parts are known"
 		return l.doc.add(c)
@@ -161,9 +159,9 @@ func (l *lister) self(self *debug.BuildInfo) string {
 func (l *lister) libraries(id string) {
 	files := l.p.Files
 	if files == nil && l.p.Path != "" {
-		files = needed(l.host(l.p.Path), l.p.Root)
+		files = needed(l.tree, l.p.Path)
 		if l.script != "" {
-			files = append(files, needed(l.host(l.script), l.p.Root)...)
+			files = append(files, needed(l.tree, l.script)...)
 		}
 		l.note("libraries that were loaded at run time: the recorder didn't watch; those here are what the executable's headers name")
 	}
@@ -185,7 +183,7 @@ func (l *lister) libraries(id string) {
 			own = append(own, f)
 		}
 	}
-	db, err := readDpkg(l.p.Root, append(slices.Clone(own), loaded...), l.cache)
+	db, err := readDpkg(l.tree, append(slices.Clone(own), loaded...), l.cache)
 	if err != nil {
 		l.note("which packages own the libraries: %v", err)
 	}
@@ -206,15 +204,15 @@ func (l *lister) libraries(id string) {
 			seen[owner] = true
 			l.list(id, relation, db.component(owner))
 		case owner == "" && strings.HasSuffix(f, ".jar"):
-			l.list(id, relation, jar(f, l.host(f)))
+			l.list(id, relation, jar(f, l.tree.host(f)))
 		case owner == "" && f != l.p.Path:
 			l.list(id, relation, l.orphan(f))
 		}
 	}
-	for _, c := range python(l.p.Root, files) {
+	for _, c := range python(l.tree, files) {
 		l.list(id, "DEPENDS_ON", c)
 	}
-	for _, c := range node(l.p.Root, files) {
+	for _, c := range node(l.tree, files) {
 		l.list(id, "DEPENDS_ON", c)
 	}
 }
@@ -222,7 +220,7 @@ func (l *lister) libraries(id string) {
 // orphan is a library that no package owns: its digest is all there is.
 func (l *lister) orphan(path string) component {
 	c := component{name: filepath.Base(path), file: path, purpose: "LIBRARY", comment: "version and origin unknown: no package of the system owns the file"}
-	if f, err := os.Open(l.host(path)); err == nil {
+	if f, err := l.tree.open(path); err == nil {
 		c.sha256, _ = l.hash(f, maxHashed)
 		f.Close()
 	}
@@ -270,21 +268,4 @@ func interpreter(f io.ReaderAt) string {
 		return ""
 	}
 	return words[0]
-}
-
-// readSmall reads a metadata file, or nothing.
-func readSmall(path string) []byte {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return nil
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxMeta))
-	if err != nil {
-		return nil
-	}
-	return b
 }

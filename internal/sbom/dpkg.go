@@ -19,7 +19,7 @@ const (
 
 // dpkg is what dpkg's database says of some files. A nil one knows nothing.
 type dpkg struct {
-	distro, release string
+	distro, version string
 	owners          map[string]string // file to "package:arch" or "package", as the lists are named
 	about           map[string]stanza
 }
@@ -48,8 +48,8 @@ func (d *dpkg) component(owner string) component {
 		return c
 	}
 	c.purl = purl("deb", d.distro+"/"+s.Name, s.Version) + "?arch=" + escape(s.Arch)
-	if d.release != "" {
-		c.purl += "&distro=" + escape(d.distro+"-"+d.release)
+	if d.version != "" {
+		c.purl += "&distro=" + escape(d.distro+"-"+d.version)
 	}
 	if s.Source != "" {
 		c.source = "dpkg; built from the source package " + s.Source
@@ -70,17 +70,17 @@ func agent(maintainer string) string {
 	return "Person: " + maintainer
 }
 
-// readDpkg looks up the owners of files below root. It reads the database
+// readDpkg looks up the owners of files of a tree. It reads the database
 // itself: dpkg -S takes ten times as long, which every recording would pay.
-func readDpkg(root string, files []string, kept *cache) (*dpkg, error) {
-	dir := filepath.Join(root, "/var/lib/dpkg")
+func readDpkg(root tree, files []string, kept *cache) (*dpkg, error) {
+	dir := root.host("/var/lib/dpkg")
 	state, err := stateOf(filepath.Join(dir, "info"), filepath.Join(dir, "status"))
 	if err != nil {
 		return nil, errors.New("there is no database of dpkg")
 	}
 	kept.forDpkg(state)
 	d := &dpkg{distro: "debian", owners: map[string]string{}, about: kept.About}
-	d.readRelease(root)
+	d.release(root.small("/etc/os-release"))
 	var asked []string
 	for _, f := range files {
 		owner, ok := kept.Owners[f]
@@ -131,7 +131,7 @@ func mayBeOwned(file string) bool {
 }
 
 // search goes through the lists of files that packages have.
-func (d *dpkg) search(root, dir string, files []string) error {
+func (d *dpkg) search(root tree, dir string, files []string) error {
 	names, err := listNames(filepath.Join(dir, "info"))
 	if err != nil {
 		return err
@@ -157,16 +157,24 @@ func (d *dpkg) search(root, dir string, files []string) error {
 		if buf, err = readInto(buf, filepath.Join(dir, "info", name)); err != nil {
 			continue
 		}
-		for b := buf; len(b) > 0; {
-			line, rest, _ := bytes.Cut(b, []byte("\n"))
-			for _, f := range want[string(line)] {
-				d.owners[f] = strings.TrimSuffix(name, ".list")
-				delete(left, f)
-			}
-			b = rest
+		for _, f := range d.take(strings.TrimSuffix(name, ".list"), buf, want) {
+			delete(left, f)
 		}
 	}
 	return nil
+}
+
+// take notes which of the wanted files a package's list has.
+func (d *dpkg) take(owner string, list []byte, want map[string][]string) (found []string) {
+	for len(list) > 0 {
+		var line []byte
+		line, list, _ = bytes.Cut(list, []byte("\n"))
+		for _, f := range want[string(line)] {
+			d.owners[f] = owner
+			found = append(found, f)
+		}
+	}
+	return found
 }
 
 func listNames(dir string) ([]string, error) {
@@ -186,12 +194,10 @@ func listNames(dir string) ([]string, error) {
 
 // aliases are the names that dpkg may know a file by: since /lib became a link
 // to /usr/lib, packages have either.
-func aliases(root, file string) []string {
+func aliases(root tree, file string) []string {
 	list := []string{file}
-	if real, err := filepath.EvalSymlinks(filepath.Join(root, file)); err == nil {
-		if rel, ok := strings.CutPrefix(real, strings.TrimSuffix(root, "/")); ok && rel != file {
-			list = append(list, rel)
-		}
+	if real := root.real(file); real != file {
+		list = append(list, real)
 	}
 	for _, f := range slices.Clone(list) {
 		if rest, ok := strings.CutPrefix(f, "/usr"); ok {
@@ -257,11 +263,6 @@ func readInto(buf []byte, path string) ([]byte, error) {
 
 // readStatus looks up the packages that own something.
 func (d *dpkg) readStatus(path string) error {
-	wanted := map[string]bool{}
-	for _, o := range d.owners {
-		name, _, _ := strings.Cut(o, ":")
-		wanted[name] = true
-	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -270,6 +271,16 @@ func (d *dpkg) readStatus(path string) error {
 	text, err := io.ReadAll(io.LimitReader(f, maxStatus))
 	if err != nil {
 		return err
+	}
+	d.status(text)
+	return nil
+}
+
+func (d *dpkg) status(text []byte) {
+	wanted := map[string]bool{}
+	for _, o := range d.owners {
+		name, _, _ := strings.Cut(o, ":")
+		wanted[name] = true
 	}
 	for len(text) > 0 {
 		var one []byte
@@ -281,7 +292,6 @@ func (d *dpkg) readStatus(path string) error {
 		s := parseStanza(string(one))
 		d.about[s.Name], d.about[s.Name+":"+s.Arch] = s, s
 	}
-	return nil
 }
 
 func parseStanza(text string) stanza {
@@ -305,8 +315,8 @@ func parseStanza(text string) stanza {
 	return s
 }
 
-func (d *dpkg) readRelease(root string) {
-	for line := range strings.Lines(string(readSmall(filepath.Join(root, "/etc/os-release")))) {
+func (d *dpkg) release(text []byte) {
+	for line := range strings.Lines(string(text)) {
 		field, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		value = strings.Trim(value, `"'`)
 		switch field {
@@ -315,7 +325,7 @@ func (d *dpkg) readRelease(root string) {
 				d.distro = value
 			}
 		case "VERSION_ID":
-			d.release = value
+			d.version = value
 		}
 	}
 }

@@ -12,7 +12,7 @@ const maxNeeded = 512
 
 // needed lists the libraries that an ELF file and its libraries name in their
 // headers, as the dynamic loader would find them without LD_LIBRARY_PATH.
-func needed(file, root string) []string {
+func needed(root tree, file string) []string {
 	s := &search{root: root, found: map[string]string{}}
 	s.visit(file)
 	var list []string
@@ -26,13 +26,13 @@ func needed(file, root string) []string {
 }
 
 type search struct {
-	root  string
+	root  tree
 	dirs  []string          // of the system
 	found map[string]string // name to path; "" is nowhere
 }
 
 func (s *search) visit(file string) {
-	f, err := elf.Open(file)
+	f, err := elf.Open(s.root.host(file))
 	if err != nil {
 		return
 	}
@@ -53,7 +53,7 @@ func (s *search) visit(file string) {
 	if err != nil {
 		return
 	}
-	dirs := append(runPath(f, strings.TrimPrefix(filepath.Dir(file), strings.TrimSuffix(s.root, "/"))), s.dirs...)
+	dirs := append(runPath(f, filepath.Dir(s.root.real(file))), s.dirs...)
 	for _, name := range names {
 		if _, ok := s.found[name]; ok || len(s.found) >= maxNeeded {
 			continue
@@ -61,9 +61,9 @@ func (s *search) visit(file string) {
 		s.found[name] = ""
 		for _, d := range dirs {
 			path := filepath.Join(d, name)
-			if st, err := os.Stat(filepath.Join(s.root, path)); err == nil && st.Mode().IsRegular() {
+			if st, err := os.Stat(s.root.host(path)); err == nil && st.Mode().IsRegular() {
 				s.found[name] = path
-				s.visit(filepath.Join(s.root, path))
+				s.visit(path)
 				break
 			}
 		}
@@ -88,12 +88,16 @@ func runPath(f *elf.File, origin string) []string {
 }
 
 // systemDirs are the loader's own folders, in the order of /etc/ld.so.conf.d.
-func systemDirs(root string, f *elf.File) []string {
+func systemDirs(root tree, f *elf.File) []string {
 	var dirs []string
-	confs, _ := filepath.Glob(filepath.Join(root, "/etc/ld.so.conf.d/*.conf"))
-	slices.Sort(confs)
-	for _, c := range append(confs, filepath.Join(root, "/etc/ld.so.conf")) {
-		for line := range strings.Lines(string(readSmall(c))) {
+	var confs []string
+	for _, e := range root.readDir("/etc/ld.so.conf.d") { // sorted by name
+		if strings.HasSuffix(e.Name(), ".conf") {
+			confs = append(confs, "/etc/ld.so.conf.d/"+e.Name())
+		}
+	}
+	for _, c := range append(confs, "/etc/ld.so.conf") {
+		for line := range strings.Lines(string(root.small(c))) {
 			line, _, _ = strings.Cut(line, "#")
 			if line = strings.TrimSpace(line); filepath.IsAbs(line) {
 				dirs = append(dirs, line)

@@ -8,7 +8,7 @@ import (
 )
 
 // node lists the npm packages of which the program had a file.
-func node(root string, files []string) []component {
+func node(root tree, files []string) []component {
 	var dirs []string
 	for _, f := range files {
 		dir, rest, ok := cutFolder(f, "/node_modules/")
@@ -32,7 +32,7 @@ func node(root string, files []string) []component {
 		var about struct {
 			Version string `json:"version"`
 		}
-		if err := json.Unmarshal(readSmall(filepath.Join(root, d, "package.json")), &about); err != nil || about.Version == "" {
+		if err := json.Unmarshal(root.small(filepath.Join(d, "package.json")), &about); err != nil || about.Version == "" {
 			c.comment = "version unknown: its package.json doesn't say"
 		}
 		c.version = about.Version

@@ -1,14 +1,13 @@
 package sbom
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
 // python lists the distributions in whose modules the program had a look.
-func python(root string, files []string) []component {
+func python(root tree, files []string) []component {
 	used := map[string]map[string]bool{} // folder to top-level names
 	for _, f := range files {
 		dir, rest, ok := cutFolder(f, "/site-packages/")
@@ -26,11 +25,7 @@ func python(root string, files []string) []component {
 	}
 	var list []component
 	for dir, tops := range used {
-		entries, err := os.ReadDir(filepath.Join(root, dir))
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
+		for _, e := range root.readDir(dir) {
 			name, ok := strings.CutSuffix(e.Name(), ".dist-info")
 			if !ok {
 				if name, ok = strings.CutSuffix(e.Name(), ".egg-info"); !ok {
@@ -39,7 +34,7 @@ func python(root string, files []string) []component {
 			}
 			name, version, _ := strings.Cut(name, "-")
 			version, _, _ = strings.Cut(version, "-py")
-			if !uses(filepath.Join(root, dir, e.Name()), name, tops) {
+			if !uses(root, filepath.Join(dir, e.Name()), name, tops) {
 				continue
 			}
 			c := component{name: name, version: version, purl: purl("pypi", strings.ReplaceAll(strings.ToLower(name), "_", "-"), version), purpose: "LIBRARY", source: dir}
@@ -54,11 +49,11 @@ func python(root string, files []string) []component {
 }
 
 // uses tells whether one of the names belongs to a distribution.
-func uses(info, name string, tops map[string]bool) bool {
+func uses(root tree, info, name string, tops map[string]bool) bool {
 	if tops[name] || tops[strings.ToLower(name)] || tops[strings.ReplaceAll(name, "-", "_")] {
 		return true
 	}
-	for _, t := range strings.Fields(string(readSmall(filepath.Join(info, "top_level.txt")))) {
+	for _, t := range strings.Fields(string(root.small(filepath.Join(info, "top_level.txt")))) {
 		if tops[t] {
 			return true
 		}
