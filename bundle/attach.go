@@ -12,18 +12,20 @@ import (
 // made: a file attestations/*.dsse.json, which the manifest can't list since
 // it signs the manifest. All else stays as it is, byte for byte; the bundle is
 // replaced as a whole.
-func Attach(path, name string, data []byte) error { return AttachTo(path, path, name, data) }
+func Attach(path, name string, data []byte) error {
+	return DefaultLimits().AttachTo(path, path, name, data)
+}
 
-// AttachTo is Attach, but leaves the bundle at src as it is and puts the signed
-// one at dst, instead of what was there.
-func AttachTo(dst, src, name string, data []byte) error {
+// AttachTo is [Attach] with other limits. It leaves the bundle at src as it is
+// and puts the signed one at dst, instead of what was there.
+func (l Limits) AttachTo(dst, src, name string, data []byte) error {
 	if err := CheckPath(name); err != nil {
 		return err
 	}
 	if !isSignature(name) {
 		return fmt.Errorf("attach %s: need the name of a signature, attestations/*.dsse.json", name)
 	}
-	r, err := Open(src)
+	r, err := l.Open(src)
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,11 @@ package bundle
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -57,5 +60,39 @@ func TestAttachRefuses(t *testing.T) {
 	must(t, err)
 	if !bytes.Equal(before, after) {
 		t.Error("the bundle changed")
+	}
+}
+
+// TestAttachTo: the signed bundle is a new one, the old one is as it was.
+func TestAttachTo(t *testing.T) {
+	src := write(t, testManifest(), file("a", "alpha"))
+	before, err := os.ReadFile(src)
+	must(t, err)
+	dst := filepath.Join(t.TempDir(), "signed.tar.zst")
+	must(t, DefaultLimits().AttachTo(dst, src, "attestations/m.dsse.json", []byte("{}")))
+	after, err := os.ReadFile(src)
+	must(t, err)
+	if !bytes.Equal(before, after) || len(open(t, src).Signatures()) != 0 {
+		t.Error("the bundle changed")
+	}
+	r := open(t, dst)
+	if got := r.Signatures(); !slices.Equal(got, []string{"attestations/m.dsse.json"}) || verify(t, r).Status != OK {
+		t.Errorf("signatures %q", got)
+	}
+	if err := (Limits{Manifest: 10}).AttachTo(dst, src, "attestations/n.dsse.json", nil); !errors.Is(err, ErrDamaged) {
+		t.Errorf("with a small limit: %v", err)
+	}
+}
+
+// TestFiles: whoever attests to files sees them before the manifest does.
+func TestFiles(t *testing.T) {
+	w, err := Create(filepath.Join(t.TempDir(), "x.tar.zst"))
+	must(t, err)
+	defer w.Abort()
+	must(t, w.Add("x", strings.NewReader("x"), FileInfo{}))
+	list := w.Files()
+	must(t, w.Add("y", strings.NewReader("y"), FileInfo{}))
+	if len(list) != 1 || list[0].SHA256 != sumOfX || list[0].Size != 1 {
+		t.Errorf("%+v", list)
 	}
 }

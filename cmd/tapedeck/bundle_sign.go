@@ -144,7 +144,7 @@ func (o signOptions) sign(ctx context.Context, lim bundle.Limits, path string, k
 	if o.out != "" {
 		done.Path = o.out
 	}
-	return bundle.AttachTo(done.Path, path, done.Signature, text)
+	return lim.AttachTo(done.Path, path, done.Signature, text)
 }
 
 // signable is the statement to sign, of a bundle that is what it says.

@@ -158,7 +158,7 @@ func (p *Policy) checkRedaction(r *bundle.Reader, v *Verdict) {
 			var missing []string
 			for _, f := range r.Files() {
 				if matchPath(rule.Path, f.Path) && !slices.ContainsFunc(done, func(d bundle.Redaction) bool {
-					return d.Ruleset == set && matchPath(d.Path, f.Path)
+					return slices.Contains(rulesets(d), set) && matchPath(d.Path, f.Path)
 				}) {
 					missing = append(missing, f.Path)
 				}
@@ -168,6 +168,11 @@ func (p *Policy) checkRedaction(r *bundle.Reader, v *Verdict) {
 			}
 		}
 	}
+}
+
+// rulesets are those that a manifest names together: "gdpr_default, pci".
+func rulesets(d bundle.Redaction) []string {
+	return strings.FieldsFunc(d.Ruleset, func(r rune) bool { return r == ',' || r == '+' || r == ' ' })
 }
 
 func (p *Policy) checkEncryption(r *bundle.Reader, v *Verdict) {

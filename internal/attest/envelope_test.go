@@ -302,3 +302,21 @@ func TestThreshold(t *testing.T) {
 		t.Error("two signatures count as something else than two")
 	}
 }
+
+// BenchmarkRecorded is what each recording pays for its provenance.
+func BenchmarkRecorded(b *testing.B) {
+	m := someManifest()
+	for _, n := range []int{6, 1000} {
+		var files []bundle.File
+		for i := range n {
+			files = append(files, bundle.File{Path: fmt.Sprint("traces/rr/", i), SHA256: strings.Repeat("0", 64)})
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Recorded(m, files, Run{Tapedeck: "v1", Finished: when}).Encode(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
