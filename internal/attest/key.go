@@ -253,6 +253,9 @@ func readBlock(file string, r io.Reader) (*pem.Block, error) {
 		return nil, err
 	}
 	block, rest := pem.Decode(text)
+	if block != nil && block.Type == "EC PARAMETERS" { // openssl ecparam puts them first
+		block, rest = pem.Decode(rest)
+	}
 	switch {
 	case len(text) > maxKeyFile:
 		return nil, &KeyError{File: file, Need: "a key", Found: fmt.Sprintf("more than %d bytes", maxKeyFile)}

@@ -79,7 +79,7 @@ func Record(ctx context.Context, job record.Job, o Options) (rec *record.Recordi
 		}
 	}
 	o.Sched.NoBuffer = o.Sched.NoBuffer || o.Info.NoBuffer
-	args, err := resolve(job)
+	program, args, err := resolve(job)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func Record(ctx context.Context, job record.Job, o Options) (rec *record.Recordi
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
-	rec = &record.Recording{Dir: dir, Started: time.Now(), Program: record.Program{Path: program(job.Dir, args[0])}}
+	rec = &record.Recording{Dir: dir, Started: time.Now(), Program: record.Program{Path: program}}
 	defer func() {
 		if err != nil {
 			os.RemoveAll(dir)
@@ -134,11 +134,14 @@ func Record(ctx context.Context, job record.Job, o Options) (rec *record.Recordi
 
 // resolve looks the program up, so that a wrong name is told apart from a
 // failure of rr's. rr takes PATH from the job's environment; without one there,
-// ours is used.
-func resolve(job record.Job) ([]string, error) {
+// ours is used. It returns the program's absolute path and rr's arguments.
+func resolve(job record.Job) (program string, args []string, err error) {
 	name := job.Args[0]
+	if filepath.IsAbs(name) {
+		return name, job.Args, nil
+	}
 	if strings.Contains(name, "/") {
-		return job.Args, nil
+		return filepath.Join(job.Dir, name), job.Args, nil
 	}
 	path, ours := "", true
 	for _, kv := range job.Env {
@@ -156,12 +159,12 @@ func resolve(job record.Job) ([]string, error) {
 		}
 		if st, err := os.Stat(full); err == nil && st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
 			if ours {
-				return slices.Concat([]string{full}, job.Args[1:]), nil
+				return full, slices.Concat([]string{full}, job.Args[1:]), nil
 			}
-			return job.Args, nil
+			return full, job.Args, nil
 		}
 	}
-	return nil, &exttool.Missing{Need: "the program " + name, Found: "no such program in the job's PATH", Fix: "give its path, or put its directory in PATH", Err: exec.ErrNotFound}
+	return "", nil, &exttool.Missing{Need: "the program " + name, Found: "no such program in the job's PATH", Fix: "give its path, or put its directory in PATH", Err: exec.ErrNotFound}
 }
 
 // ownFailure tells a recording that rr failed to make from one of a program
@@ -250,18 +253,6 @@ func describe(ctx context.Context, rec *record.Recording, job record.Job, o Opti
 	rec.Files = list
 	rec.Warnings = append(rec.Warnings, warnings...)
 	return err
-}
-
-// program is the absolute path of what resolve returned, or "" if rr is to look
-// it up.
-func program(dir, name string) string {
-	if !strings.Contains(name, "/") {
-		return ""
-	}
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(dir, name)
-	}
-	return name
 }
 
 // pack makes the trace self-contained: files that it shares with the system
