@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -69,10 +70,17 @@ func (o signOptions) check(use string, args []string) error {
 		return usageError("need one bundle, found %d: %s", len(args), use)
 	case len(args) == 1 && args[0] == "-":
 		return usageError("need the path of a bundle, found standard input: the signature goes into the bundle")
+	case o.builder != "" && !isURI(o.builder):
+		return usageError("--builder needs a URI such as https://ci.example.org/tapedeck, found %q", o.builder)
 	case len(args) == 0 && o.out+o.builder != "":
 		return usageError("--out and --builder need a bundle to sign")
 	}
 	return nil
+}
+
+func isURI(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.IsAbs()
 }
 
 // signature is the output of sign --json.

@@ -151,30 +151,6 @@ func (p *Policy) checkAge(m *bundle.Manifest, now time.Time, v *Verdict) {
 	}
 }
 
-func (p *Policy) checkRedaction(r *bundle.Reader, v *Verdict) {
-	done := r.Manifest().Privacy.Redaction
-	for _, rule := range p.Redaction {
-		for _, set := range rule.Rulesets {
-			var missing []string
-			for _, f := range r.Files() {
-				if matchPath(rule.Path, f.Path) && !slices.ContainsFunc(done, func(d bundle.Redaction) bool {
-					return slices.Contains(rulesets(d), set) && matchPath(d.Path, f.Path)
-				}) {
-					missing = append(missing, f.Path)
-				}
-			}
-			if len(missing) > 0 {
-				v.refuse("redaction", "rule set "+set+" applied to "+rule.Path, "not to "+some(missing))
-			}
-		}
-	}
-}
-
-// rulesets are those that a manifest names together: "gdpr_default, pci".
-func rulesets(d bundle.Redaction) []string {
-	return strings.FieldsFunc(d.Ruleset, func(r rune) bool { return r == ',' || r == '+' || r == ' ' })
-}
-
 func (p *Policy) checkEncryption(r *bundle.Reader, v *Verdict) {
 	for _, class := range p.Encrypted {
 		var clear []string

@@ -137,7 +137,10 @@ func TestPolicyRules(t *testing.T) {
 		"other rules":   {Policy{Redaction: []Redaction{{"inputs/**", []string{"gdpr_default", "pci"}}}}, nil, "redaction: need rule set pci applied to inputs/**, found not to inputs/http_vcr/a.warc"},
 		"rules together": {Policy{Redaction: []Redaction{{"inputs/**", []string{"pci", "gdpr_default"}}}},
 			func(m *bundle.Manifest, _ map[string]string) { m.Privacy.Redaction[0].Ruleset = "gdpr_default, pci" }, ""},
-		"part of a name":  {Policy{Redaction: []Redaction{{"inputs/**", []string{"gdpr"}}}}, nil, "rule set gdpr"},
+		"part of a name": {Policy{Redaction: []Redaction{{"inputs/**", []string{"gdpr"}}}}, nil, "rule set gdpr"},
+		"by path": {Policy{Redaction: []Redaction{{"inputs/**", []string{"pci"}}}}, func(m *bundle.Manifest, _ map[string]string) {
+			m.Privacy.Redaction = []bundle.Redaction{{Path: "inputs/http_vcr/a.warc", Ruleset: "pci"}}
+		}, ""},
 		"not everywhere":  {Policy{Redaction: []Redaction{{"**", []string{"gdpr_default"}}}}, nil, "not to traces/vm/replay.log"},
 		"nothing there":   {Policy{Redaction: []Redaction{{"inputs/sql/**", []string{"pci"}}}}, nil, ""},
 		"in clear":        {Policy{Encrypted: []bundle.Class{bundle.Restricted}}, nil, "encrypted: need files of class restricted to be encrypted, found traces/vm/replay.log in clear"},
@@ -202,5 +205,24 @@ func TestPolicyOfDocs(t *testing.T) {
 	must(t, err)
 	if p.Threshold == 0 || len(p.Builders) == 0 || len(p.Recorders) == 0 || p.MaxAge == 0 || len(p.Redaction) == 0 || len(p.Encrypted) == 0 || len(p.Attestations) == 0 {
 		t.Errorf("the docs leave a field out: %+v", p)
+	}
+}
+
+// TestRedactionWithoutEnd: a manifest can't make a verifier compare for hours.
+func TestRedactionWithoutEnd(t *testing.T) {
+	t.Parallel()
+	list := make([]bundle.Redaction, 20_000)
+	for i := range list {
+		list[i] = bundle.Redaction{Path: strings.Repeat("**/", 300) + "x", Ruleset: "pci"}
+	}
+	files := make([]bundle.File, 10_000)
+	for i := range files {
+		files[i].Path = strings.Repeat("a/", 300) + fmt.Sprint(i)
+	}
+	v := &Verdict{}
+	p := Policy{Redaction: []Redaction{{"**", []string{"pci"}}}}
+	p.redacted(newApplied(list), files, v)
+	if len(v.Violations) != 1 || !strings.Contains(v.Violations[0].String(), "compared in a moment") {
+		t.Errorf("%v", v.Violations)
 	}
 }
