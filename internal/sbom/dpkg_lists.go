@@ -41,32 +41,36 @@ func aliases(root tree, file string) []string {
 	return list
 }
 
-// likelyFirst puts the lists first that a library's name points to
-// (libssl.so.3 is in libssl3), and those last that have no programs.
+// likelyFirst puts the lists first whose package's name begins as a file's does:
+// libssl.so.3 is in libssl3, libicudata.so.72 in libicu72, gdb in gdb. What no
+// name tells, libc6 and coreutils mostly have.
 func likelyFirst(names, files []string) {
-	guess := map[string]bool{"coreutils": true}
+	stems := []string{"libc6", "zlib1g", "coreutils"}
 	for _, f := range files {
-		stem, version, ok := strings.Cut(filepath.Base(f), ".so")
-		guess[stem] = true
-		if ok {
-			version = strings.TrimPrefix(version, ".")
-			major, _, _ := strings.Cut(version, ".")
-			for _, v := range []string{major, version} {
-				guess[stem+v], guess[stem+"-"+v] = true, true
+		stem, version, _ := strings.Cut(strings.ReplaceAll(filepath.Base(f), "_", "-"), ".so")
+		stem += strings.TrimPrefix(version, ".")
+		if !slices.Contains(stems, stem) {
+			stems = append(stems, stem)
+		}
+	}
+	alike := make(map[string]int, len(names))
+	for _, n := range names {
+		name, _, _ := strings.Cut(strings.TrimSuffix(n, ".list"), ":")
+		for _, s := range stems {
+			same := 0
+			for same < len(s) && same < len(name) && s[same] == name[same] {
+				same++
 			}
+			if same == len(s) || same == len(name) {
+				same += len(name) // libz1 before libzstd-dev
+			}
+			alike[n] = max(alike[n], same)
+		}
+		if strings.HasSuffix(name, "-dev") || strings.HasSuffix(name, "-doc") {
+			alike[n] = 0
 		}
 	}
-	rank := func(name string) int {
-		name, _, _ = strings.Cut(strings.TrimSuffix(name, ".list"), ":")
-		switch {
-		case guess[name]:
-			return 0
-		case strings.HasSuffix(name, "-dev"), strings.HasSuffix(name, "-doc"), strings.HasPrefix(name, "fonts-"):
-			return 2
-		}
-		return 1
-	}
-	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(names, func(a, b string) int { return alike[b] - alike[a] })
 }
 
 func readInto(buf []byte, path string) ([]byte, error) {
@@ -78,7 +82,7 @@ func readInto(buf []byte, path string) ([]byte, error) {
 	buf = buf[:0]
 	for {
 		if len(buf) == cap(buf) {
-			buf = slices.Grow(buf, cap(buf))
+			buf = slices.Grow(buf, max(cap(buf), 4096))
 		}
 		n, err := f.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
