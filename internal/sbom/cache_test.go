@@ -104,3 +104,19 @@ func TestCacheBounded(t *testing.T) {
 		t.Errorf("%d digests, %d owners", len(c.Digests), len(c.Owners))
 	}
 }
+
+func TestReadInto(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "list")
+	text := strings.Repeat("/usr/lib/libz.so.1\n", 1000)
+	must(t, os.WriteFile(file, []byte(text), 0o600))
+	for _, buf := range [][]byte{nil, make([]byte, 0, 1), make([]byte, 10, 1<<20)} {
+		if got, err := readInto(buf, file); err != nil || string(got) != text {
+			t.Errorf("into %d bytes: %d bytes, %v", cap(buf), len(got), err)
+		}
+	}
+	must(t, os.Truncate(file, maxList+1))
+	if got, err := readInto(nil, file); err == nil || len(got) != 0 {
+		t.Errorf("%d bytes", len(got))
+	}
+}

@@ -73,6 +73,8 @@ func likelyFirst(names, files []string) {
 	slices.SortStableFunc(names, func(a, b string) int { return alike[b] - alike[a] })
 }
 
+// readInto reads a file into buf, which it makes larger as needed: most lists
+// are short, and there are many.
 func readInto(buf []byte, path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
