@@ -19,7 +19,7 @@ type policyFlags struct {
 	signedBy []string
 }
 
-func (p *policyFlags) add(c *cobra.Command) {
+func (p *policyFlags) flags(c *cobra.Command) {
 	c.Flags().StringVar(&p.file, "policy", "", "`FILE` that says what the bundle must prove, YAML")
 	c.Flags().StringArrayVar(&p.signedBy, "signed-by", nil, "public key `FILE` that must have signed; repeatable")
 }

@@ -52,7 +52,7 @@ Exit codes:
 			return runBundleVerify(c.Context(), o, policy, r, c.OutOrStdout())
 		},
 	}
-	o.policyFlags.add(c)
+	o.policyFlags.flags(c)
 	f := c.Flags()
 	f.BoolVar(&o.json, "json", false, "print the report as JSON")
 	f.BoolVar(&o.all, "all", false, "print a line for every file, not only for those that aren't ok")
