@@ -27,6 +27,7 @@ internal/watch:
 internal/vm: internal/exttool internal/record
 internal/replay: bundle internal/exttool internal/record internal/vm internal/record/rr
 internal/rewind: internal/exttool
+internal/seal: bundle internal/exttool
 cmd/tapedeck: *
 `
 
