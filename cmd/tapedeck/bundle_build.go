@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
+	"github.com/tapedeck-dev/tapedeck/internal/seal"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
 )
 
@@ -23,6 +24,7 @@ type buildOptions struct {
 	dir                        string // a folder with a manifest; or else:
 	rr, jfr, ebpf, network, db string
 	class                      string
+	keys                       []string
 	out                        string
 	json                       bool
 }
@@ -62,6 +64,7 @@ Exit codes:
 	f.StringVar(&o.network, "network", "", "`DIR` of an HTTP cassette, WARC or HAR")
 	f.StringVar(&o.db, "db", "", "`FILE` of an SQL cassette, SQLite")
 	f.StringVar(&o.class, "class", string(bundle.Internal), "class of files that the manifest doesn't know: public, internal or restricted")
+	f.StringArrayVar(&o.keys, "key", nil, "encrypt restricted files for this key `REF` (default $TAPEDECK_KEY); repeatable")
 	f.StringVarP(&o.out, "out", "o", "", "bundle to write, or - for standard output")
 	f.BoolVar(&o.json, "json", false, "print what was written as JSON")
 	return c
@@ -99,7 +102,11 @@ func runBundleBuild(ctx context.Context, o buildOptions, term *ui.Term) error {
 		defer os.RemoveAll(tmp)
 		out = filepath.Join(tmp, "bundle.tar.zst")
 	}
-	w, err := bundle.Create(out)
+	s, err := buildSealer(ctx, o)
+	if err != nil {
+		return err
+	}
+	w, err := bundle.WriterOptions{Sealer: s}.Create(out)
 	if err != nil {
 		return err
 	}
@@ -117,6 +124,31 @@ func runBundleBuild(ctx context.Context, o buildOptions, term *ui.Term) error {
 		return err
 	}
 	return b.report(m, out)
+}
+
+// buildSealer encrypts for the keys that are named. A folder that was a bundle
+// keeps its id, which files that are encrypted already are bound to.
+func buildSealer(ctx context.Context, o buildOptions) (bundle.Sealer, error) {
+	refs := keyRefs(o.keys)
+	if len(refs) == 0 || o.dir == "" {
+		return sealer(ctx, refs)
+	}
+	text, err := os.ReadFile(filepath.Join(o.dir, bundle.ManifestName))
+	if err != nil {
+		return nil, err
+	}
+	m, err := bundle.ParseManifest(text)
+	if err != nil {
+		return nil, err
+	}
+	if m.BundleID == "" {
+		return sealer(ctx, refs)
+	}
+	s, err := seal.NewSealerFor(ctx, m.BundleID, refs, keyOptions())
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // builder brings files from this machine into a bundle.
@@ -243,7 +275,7 @@ func (b *builder) addFrom(root *os.Root, name, host string) error {
 	}
 	defer f.Close()
 	known := b.info[name]
-	info := bundle.FileInfo{Media: known.MediaType, Class: known.Class, Encryption: known.Encryption}
+	info := bundle.FileInfo{Media: known.MediaType, Class: known.Class, Encryption: known.Encryption, PlainSize: known.PlainSize}
 	if info.Class == "" {
 		info.Class = bundle.Class(b.o.class)
 	}

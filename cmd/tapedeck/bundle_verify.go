@@ -12,6 +12,7 @@ import (
 )
 
 type verifyOptions struct {
+	keyFlags
 	json, all, strict bool
 }
 
@@ -23,7 +24,8 @@ func newBundleVerifyCommand(lim *limitFlags) *cobra.Command {
 		Long: `Verify reads every file and says of each that it is ok, damaged, missing (in the
 manifest, not in the bundle), unlisted (the other way round), or unverified: the
 manifest has no digest for it. A bundle without digests is never ok. Detached is
-a signature of the manifest, which proves itself.`,
+a signature of the manifest, which proves itself. No key is needed for that; of
+encrypted files whose key is at hand, the content is checked too.`,
 		Example: `  tapedeck bundle verify incident.tar.zst
   tapedeck bundle verify --strict --json incident.tar.zst
 
@@ -32,7 +34,11 @@ Exit codes:
   10  no such bundle   11  too damaged to be opened   12  newer version`,
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
-			r, done, err := openBundle(c, lim, args[0])
+			op, err := o.opener(c.Context())
+			if err != nil {
+				return err
+			}
+			r, done, err := openSealed(c, lim, args[0], bundle.OpenOptions{Opener: op})
 			if err != nil {
 				return err
 			}
@@ -41,6 +47,7 @@ Exit codes:
 		},
 	}
 	f := c.Flags()
+	o.add(c)
 	f.BoolVar(&o.json, "json", false, "print the report as JSON")
 	f.BoolVar(&o.all, "all", false, "print a line for every file, not only for those that aren't ok")
 	f.BoolVar(&o.strict, "strict", false, "files without a digest count as damage")
@@ -79,6 +86,16 @@ func printReport(out io.Writer, rep *bundle.Report, all bool) error {
 		if n := rep.Totals[s]; n > 0 {
 			fmt.Fprintf(out, "; %d %s", n, s)
 		}
+	}
+	sealed := map[bundle.Sealed]int{}
+	for _, f := range rep.Files {
+		sealed[f.Sealed]++
+	}
+	if n := sealed[bundle.Opened]; n > 0 {
+		fmt.Fprintf(out, "; %d decrypted", n)
+	}
+	if n := sealed[bundle.Locked]; n > 0 {
+		fmt.Fprintf(out, "; %d encrypted, not looked into: no key", n)
 	}
 	fmt.Fprintln(out)
 	return err

@@ -13,13 +13,14 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/record"
 )
 
-// pack writes a recording into a bundle and returns the bundle's size in bytes.
-func pack(ctx context.Context, out string, job record.Job, rec *record.Recording, dev *recorder) (int64, error) {
+// pack writes a recording into a bundle, its restricted files encrypted if s
+// isn't nil, and returns the bundle's size in bytes.
+func pack(ctx context.Context, out string, job record.Job, rec *record.Recording, dev *recorder, s bundle.Sealer) (int64, error) {
 	shared, err := dev.shared()
 	if err != nil {
 		return 0, err
 	}
-	w, err := bundle.Create(out)
+	w, err := bundle.WriterOptions{Sealer: s}.Create(out)
 	if err != nil {
 		return 0, err
 	}

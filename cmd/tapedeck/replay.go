@@ -13,6 +13,7 @@ import (
 )
 
 type replayOptions struct {
+	keyFlags
 	times int
 	quiet bool
 	json  bool
@@ -31,12 +32,13 @@ executed. It has no network and writes only to its own temporary directory.`,
 
 Exit codes:
   0  identical   3  it diverged   10  no such bundle   11  damaged
-  12  newer version   14  a tool is missing`,
+  12  newer version   13  encrypted, and no key   14  a tool is missing`,
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
 			return runReplay(c.Context(), o, args[0], ui.New(c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
+	o.add(c)
 	f := c.Flags()
 	f.IntVar(&o.times, "times", 1, "replay `N` times")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print what the program printed")
@@ -60,7 +62,11 @@ func runReplay(ctx context.Context, o replayOptions, path string, term *ui.Term)
 	if err != nil {
 		return err
 	}
-	tape, err := replay.Open(ctx, path, cache)
+	op, err := o.opener(ctx)
+	if err != nil {
+		return err
+	}
+	tape, err := replay.OpenSealed(ctx, path, cache, op)
 	if err != nil {
 		return err
 	}

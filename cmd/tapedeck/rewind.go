@@ -11,6 +11,7 @@ import (
 )
 
 type rewindOptions struct {
+	keyFlags
 	lastWrite string
 	writes    string
 	n         int
@@ -42,12 +43,13 @@ is looked up in the innermost frame that knows its names.`,
 
 Exit codes:
   0  ok   3  nothing wrote to EXPR   10  no such bundle   11  damaged
-  14  a tool is missing`,
+  13  encrypted, and no key   14  a tool is missing`,
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
 			return runRewind(c.Context(), o, args[0], ui.New(c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
+	o.add(c)
 	f := c.Flags()
 	f.StringVar(&o.lastWrite, "last-write", "", "who last changed `EXPR`")
 	f.StringVar(&o.writes, "writes", "", "the last stores that changed `EXPR`, newest first: see -n")
@@ -77,7 +79,7 @@ func runRewind(ctx context.Context, o rewindOptions, path string, term *ui.Term)
 	if o.lastWrite != "" && o.writes != "" {
 		return usageError("--last-write and --writes exclude each other")
 	}
-	r, err := openRewind(ctx, path, o.pid)
+	r, err := openRewind(ctx, path, o.keyFlags, o.pid)
 	if err != nil {
 		return err
 	}

@@ -36,17 +36,19 @@ func (b binding) check() error {
 	return nil
 }
 
-// Some keys can't take additional data: those of cloud services behind one
-// common interface, and age. They wrap the data key and its binding's digest.
-
-func bound(dataKey, aad []byte) []byte {
+// Bind puts a data key and the digest of what it is bound to together, for
+// keys that can't take additional data: age, and cloud services behind one
+// common interface.
+func Bind(dataKey, aad []byte) []byte {
 	sum := sha256.Sum256(aad)
 	return append(append([]byte(nil), dataKey...), sum[:]...)
 }
 
 var errUnbound = errors.New("a data key of another bundle or tenant")
 
-func unbound(b, aad []byte) ([]byte, error) {
+// Unbind is the reverse of [Bind]. It fails if the data key is bound to
+// something else.
+func Unbind(b, aad []byte) ([]byte, error) {
 	sum := sha256.Sum256(aad)
 	if len(b) != keySize+len(sum) || subtle.ConstantTimeCompare(b[keySize:], sum[:]) != 1 {
 		return nil, errUnbound

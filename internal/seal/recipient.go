@@ -58,7 +58,7 @@ func (r *recipient) Wrap(_ context.Context, dataKey, aad []byte) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.Write(bound(dataKey, aad)); err != nil {
+	if _, err := w.Write(Bind(dataKey, aad)); err != nil {
 		return nil, err
 	}
 	if err := w.Close(); err != nil {
@@ -84,7 +84,7 @@ func (r *recipient) Unwrap(_ context.Context, wrapped, aad []byte) ([]byte, erro
 		data, err = io.ReadAll(io.LimitReader(src, 1<<10))
 	}
 	if err == nil {
-		data, err = unbound(data, aad)
+		data, err = Unbind(data, aad)
 	}
 	if err != nil {
 		return nil, &KeyError{Ref: r.ref, Need: "a data key that was wrapped for this bundle", Found: "one that is damaged, or of another bundle or tenant", Err: err}
