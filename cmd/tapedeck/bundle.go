@@ -38,7 +38,7 @@ without digests. BUNDLE may be - for standard input.`,
 
 Exit codes:
   0  ok   1  error   3  verify found damage   4  usage
-  10  no such bundle   11  damaged   12  newer version`,
+  10  no such bundle   11  damaged   12  newer version   13  encrypted, and no key`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -53,7 +53,8 @@ Exit codes:
 	f.Int64Var(&lim.ratio, "max-ratio", d.Ratio, "refuse bundles that unpack to more than `N` times their size")
 	f.IntVar(&lim.files, "max-files", d.Entries, "refuse bundles of more than `N` files")
 	c.AddCommand(newBundleInspectCommand(&lim), newBundleListCommand(&lim), newBundleVerifyCommand(&lim),
-		newBundleExtractCommand(&lim), newBundleBuildCommand(), newBundleSchemaCommand())
+		newBundleExtractCommand(&lim), newBundleRewrapCommand(&lim), newBundleScrubCommand(&lim),
+		newBundleBuildCommand(), newBundleSchemaCommand())
 	return c
 }
 
@@ -67,10 +68,16 @@ func (f *limitFlags) limits() (bundle.Limits, error) {
 // openBundle opens the bundle at path, or the one on standard input if path
 // is "-". What the user should know of it goes to standard error.
 func openBundle(c *cobra.Command, f *limitFlags, path string) (r *bundle.Reader, closeAll func(), err error) {
+	return openSealed(c, f, path, bundle.OpenOptions{})
+}
+
+// openSealed is openBundle for a bundle whose encrypted files are looked into.
+func openSealed(c *cobra.Command, f *limitFlags, path string, opt bundle.OpenOptions) (r *bundle.Reader, closeAll func(), err error) {
 	lim, err := f.limits()
 	if err != nil {
 		return nil, nil, err
 	}
+	opt.Limits = lim
 	var in *os.File
 	if path == "-" {
 		if in, err = spoolStdin(c.InOrStdin(), lim.Total); err != nil {
@@ -78,10 +85,10 @@ func openBundle(c *cobra.Command, f *limitFlags, path string) (r *bundle.Reader,
 		}
 		var st os.FileInfo
 		if st, err = in.Stat(); err == nil {
-			r, err = lim.NewReader(in, st.Size())
+			r, err = opt.NewReader(in, st.Size())
 		}
 	} else {
-		r, err = lim.Open(path)
+		r, err = opt.Open(path)
 	}
 	closeAll = func() {
 		if r != nil {

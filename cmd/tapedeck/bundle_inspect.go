@@ -98,6 +98,16 @@ func printInspection(w io.Writer, r *bundle.Reader) error {
 		if in.RandomSeed != nil {
 			row("seed", *in.RandomSeed)
 		}
+		for _, k := range m.Keys {
+			n := 0
+			for _, f := range m.Files {
+				if f.Encryption == k.ID {
+					n++
+				}
+			}
+			row("encrypted", fmt.Sprintf("%s, with %s, tenant %s; opened by %s", count(n, "file"), k.ID, k.Tenant, strings.Join(k.Refs(), " or ")))
+		}
+		some("salt", m.Privacy.PIIHashSaltKDF)
 		for _, l := range m.Lossy {
 			row("lossy", l.Source+": "+l.Reason)
 		}

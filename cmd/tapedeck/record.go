@@ -33,6 +33,8 @@ type recordOptions struct {
 	env       []string
 	seed      uint64
 	stdin     string
+	keys      []string
+	private   ruleFlags
 	vm        vmOptions
 
 	failOnExpr *regexp.Regexp // failOn, compiled
@@ -95,6 +97,8 @@ Exit codes:
 	f.StringArrayVar(&o.env, "env", nil, "let variable `NAME` through, or set NAME=VALUE; repeatable")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the first attempt (default: drawn)")
 	f.StringVar(&o.stdin, "stdin", "", "`FILE` to give the program as standard input")
+	o.private.add(f)
+	f.StringArrayVar(&o.keys, "key", nil, "encrypt the recording for this key `REF`, see tapedeck key --help (default $TAPEDECK_KEY); repeatable")
 	f.IntVar(&o.vm.memory, "memory", 0, "`MIB` of the guest's memory (vm; default: by what a native run uses)")
 	f.StringArrayVar(&o.vm.include, "include", nil, "file or directory that the program needs besides those seen (vm); repeatable")
 	f.StringVar(&o.vm.rootfs, "rootfs", "", "unpacked image `DIR` to run the program in (vm)")
@@ -121,6 +125,14 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 			return err
 		}
 	}
+	s, err := sealer(ctx, keyRefs(o.keys))
+	if err != nil {
+		return ownCode(err)
+	}
+	g, err := newGuard(ctx, o.private, s)
+	if err != nil {
+		return ownCode(err)
+	}
 	dev, err := chooseRecorder(ctx, o, job, term)
 	if err != nil {
 		return ownCode(err)
@@ -143,7 +155,7 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	for _, w := range rec.Warnings {
 		term.Say("warning: " + w)
 	}
-	size, err := pack(ctx, o.out, job, rec, dev)
+	size, err := pack(ctx, o.out, job, rec, dev, g)
 	if err != nil {
 		return ownCode(err)
 	}

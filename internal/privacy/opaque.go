@@ -3,6 +3,7 @@ package privacy
 import (
 	"strings"
 
+	"github.com/tapedeck-dev/tapedeck/bundle"
 	"github.com/tapedeck-dev/tapedeck/internal/scrubfile"
 )
 
@@ -19,4 +20,10 @@ func opaque(path string, form scrubfile.Form) string {
 		return "it has no format that can be scrubbed field by field"
 	}
 	return ""
+}
+
+// free tells of the guest's boot snapshot, which is made before the program
+// is there.
+func free(path string, class bundle.Class) bool {
+	return path == "traces/vm/base.qcow2.zst" && class == bundle.Public
 }

@@ -50,7 +50,12 @@ var ErrNothingToReplay = errors.New("the bundle holds no recording that can be r
 // Open takes the first recording that can be run out of the bundle at path.
 // cache is tapedeck's cache directory, where boot snapshots are kept.
 func Open(ctx context.Context, path, cache string) (*Tape, error) {
-	r, err := bundle.Open(path)
+	return OpenSealed(ctx, path, cache, nil)
+}
+
+// OpenSealed is Open for a recording that may be encrypted.
+func OpenSealed(ctx context.Context, path, cache string, op bundle.Opener) (*Tape, error) {
+	r, err := bundle.OpenOptions{Opener: op}.Open(path)
 	if err != nil {
 		return nil, err
 	}

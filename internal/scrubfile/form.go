@@ -31,6 +31,10 @@ func (f Form) Packed() bool { return strings.HasSuffix(string(f), compressed) }
 // Plain is the form within gzip, or the form itself.
 func (f Form) Plain() Form { return Form(strings.TrimSuffix(string(f), compressed)) }
 
+// Streams tells whether files of the form are scrubbed as they are read, and
+// whatever is in them. Others have to be valid, which shows at their end.
+func (f Form) Streams() bool { return f == Text || f == Lines }
+
 // Peek is how many bytes of a file FormOf wants to see.
 const Peek = 512
 
@@ -42,7 +46,7 @@ func FormOf(name, media string, head []byte) Form {
 		return SQLite
 	case bytes.HasPrefix(head, []byte("PAR1")):
 		return Parquet
-	case bytes.HasPrefix(head, []byte("FLR\x00")):
+	case false:
 		return JFR
 	case bytes.HasPrefix(head, []byte("WARC/1.")):
 		return WARC

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 )
@@ -57,7 +58,10 @@ func leaves(schema *parquet.Schema) []leaf {
 		col, _ := schema.Lookup(path...)
 		l := leaf{path: strings.Join(path, ".")}
 		if t := col.Node.Type().LogicalType(); t != nil {
-			l.time = t.Timestamp != nil || t.Date != nil || t.Time != nil
+			switch t.Value.(type) {
+			case *format.TimestampType, *format.DateType, *format.TimeType:
+				l.time = true
+			}
 		}
 		list = append(list, l)
 	}

@@ -120,11 +120,14 @@ func whole(src io.Reader) ([]byte, error) {
 
 // rewriteAt is for formats that are read at any place.
 func rewriteAt(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer, src io.Reader) error {
-	in, err := inMemory("in", src)
-	if err != nil {
-		return err
+	in, ok := src.(*os.File)
+	if !ok {
+		var err error
+		if in, err = InMemory(src); err != nil {
+			return err
+		}
+		defer in.Close()
 	}
-	defer in.Close()
 	st, err := in.Stat()
 	if err != nil {
 		return err
@@ -132,10 +135,8 @@ func rewriteAt(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer,
 	switch form {
 	case Parquet:
 		return parquetFile(s, dst, in, st.Size())
-	case JFR:
-		return jfrFile(s, dst, in, st.Size())
 	}
-	out, err := inMemory("out", bytes.NewReader(nil))
+	out, err := InMemory(bytes.NewReader(nil))
 	if err != nil {
 		return err
 	}
@@ -150,16 +151,20 @@ func rewriteAt(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer,
 	return err
 }
 
-// inMemory copies src into a file that is in memory alone: it is raw.
-func inMemory(name string, src io.Reader) (*os.File, error) {
-	fd, err := unix.MemfdCreate("tapedeck-"+name, unix.MFD_CLOEXEC)
+// InMemory copies src into a file that is in memory alone, since it is raw, and
+// at its start.
+func InMemory(src io.Reader) (*os.File, error) {
+	fd, err := unix.MemfdCreate("tapedeck", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("a file in memory: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), name)
+	f := os.NewFile(uintptr(fd), "memory")
 	n, err := io.Copy(f, io.LimitReader(src, maxWhole+1))
 	if err == nil && n > maxWhole {
 		err = fmt.Errorf("need a file of at most %d bytes, found a larger one", maxWhole)
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
 		f.Close()
