@@ -19,7 +19,9 @@ const deps = `
 bundle:
 internal/exttool:
 internal/ui:
-internal/record: internal/exttool
+internal/record: internal/exttool internal/scrub
+internal/scrub:
+internal/spool: internal/scrub
 internal/record/rr: internal/record internal/exttool
 internal/record/vm: internal/record internal/exttool internal/sites internal/vm internal/watch
 internal/sites:
