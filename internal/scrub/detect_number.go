@@ -46,42 +46,42 @@ const maxGroups = 12
 
 // groups is digits as people write them: runs with one separator between.
 type groups struct {
-	n           int
-	start, end  [maxGroups]int
-	sep         [maxGroups]byte // what stands before the group
-	resume      int
-	digitsSoFar int
+	n          int
+	start, end [maxGroups]int
+	sep        [maxGroups]byte // what stands before the group
+	resume     int             // where the scan goes on
 }
 
 func (g *groups) read(b []byte, i int) {
 	g.sep[0] = at(b, i-1)
-	for g.n < maxGroups {
+	for {
 		end := i
 		for end < len(b) && isDigit(b[end]) {
 			end++
 		}
 		g.start[g.n], g.end[g.n] = i, end
 		g.n++
-		g.digitsSoFar += end - i
-		if g.n == maxGroups || g.digitsSoFar > 40 {
-			break
+		g.resume = end
+		if g.n == maxGroups {
+			// More groups than a number has: the later ones are looked at again.
+			g.resume = g.end[maxGroups/2-1]
+			return
 		}
 		sep := at(b, end)
 		i = end + 1
 		switch sep {
-		case ' ', '-', '.', '/':
-			if sep == ' ' && at(b, i) == '(' {
+		case ' ':
+			if c := at(b, i); c == '(' {
 				sep = '('
 				i++
-			}
-			if sep == ' ' && at(b, i) == '-' && at(b, i+1) == ' ' {
+			} else if c == '-' && at(b, i+1) == ' ' {
 				i += 2
 			}
 		case ')':
 			if c := at(b, i); c == ' ' || c == '-' {
 				i++
 			}
-		case '(':
+		case '-', '.', '/', '(':
 		default:
 			return
 		}
@@ -90,8 +90,6 @@ func (g *groups) read(b []byte, i int) {
 		}
 		g.sep[g.n] = sep
 	}
-	// More groups than a number has: the rest is looked at on its own.
-	g.resume = g.end[0]
 }
 
 func (g *groups) len(k int) int { return g.end[k] - g.start[k] }

@@ -3,6 +3,7 @@ package scrub
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // field is what a schema says of one name or pattern.
@@ -19,7 +20,8 @@ type field struct {
 type nameSet struct {
 	exact    map[string]*field // by squashed name
 	patterns []pattern
-	open     bool       // some pattern ends in *, so that tails don't tell
+	open     bool // some pattern ends in *, so that tails don't tell
+	cache    *nameCache
 	tails    [64]uint64 // which two last characters a known name can have
 }
 
@@ -78,11 +80,48 @@ func (n *nameSet) may(prev, last byte) bool {
 	return n.tails[tailBits(prev)]>>tailBits(last)&1 != 0 || n.open
 }
 
-// find returns the field of a name, or nil.
+// find returns the field of a name, or nil. Programs have few names, so that
+// most are found in the cache as they are spelt.
 func (n *nameSet) find(name []byte) *field {
 	if n.empty() || len(name) == 0 || len(name) > maxName {
 		return nil
 	}
+	if n.cache == nil {
+		return n.lookup(name)
+	}
+	slot := &n.cache[cacheSlot(name)]
+	if c := slot.Load(); c != nil && c.name == string(name) {
+		return c.field
+	}
+	f := n.lookup(name)
+	if len(name) <= maxCached {
+		slot.Store(&cached{string(name), f})
+	}
+	return f
+}
+
+const (
+	cacheSize = 512
+	maxCached = 48
+)
+
+// nameCache is bounded: a name takes the place of another with its hash.
+type nameCache [cacheSize]atomic.Pointer[cached]
+
+type cached struct {
+	name  string
+	field *field
+}
+
+func cacheSlot(name []byte) uint32 {
+	h := uint32(2166136261)
+	for _, c := range name {
+		h = (h ^ uint32(c)) * 16777619
+	}
+	return (h ^ h>>16) % cacheSize
+}
+
+func (n *nameSet) lookup(name []byte) *field {
 	var space [2 * maxName]byte
 	words := appendName(space[:0], name)
 	var short [maxName]byte

@@ -47,6 +47,10 @@ func (l *loader) finish() (*Rules, error) {
 	if r.argon == (ArgonParams{}) {
 		r.argon = DefaultArgon()
 	}
+	for kind := range r.fields {
+		r.fields[kind].cache = new(nameCache)
+	}
+	r.text.cache = new(nameCache)
 	r.scanner = newScanner(r, nil)
 	return r, nil
 }
