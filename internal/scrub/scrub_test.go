@@ -1,6 +1,7 @@
 package scrub
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -87,6 +88,39 @@ func TestText(t *testing.T) {
 			t.Errorf("%s\n got %s\nwant %s", c.in, got, c.want)
 		}
 		if twice := s.Text(once.Bytes()); twice.String() != once.String() {
+			t.Errorf("%s\nonce  %s\ntwice %s", c.in, once, twice)
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	s := newTest(t)
+	for _, c := range []struct{ in, want string }{
+		{`{"email": "a@b.org", "n": 1}`, `{"email": "<email>", "n": 1}`},
+		{`{"card":4111111111111111}`, `{"card":"<pan>"}`},
+		{`{"card":4.111111111111111e15, "x":-1.5E3}`, `{"card":"<pan>", "x":-1.5E3}`},
+		{`{"first_name":{"a":"x","b":[1,true,null]}}`, `{"first_name":{"a":"<name>","b":["<name>","<name>",null]}}`},
+		{`{"a@b.org":[]}`, `{"<email>":[]}`},
+		{`["\u0061@b.org", "tab\t\u00e9"]`, `["<email>", "tab\t\u00e9"]`},
+		{`{"m":"quote \" and a@b.org"}`, `{"m":"quote \" and <email>"}`},
+		{`{"m":"{\"password\":\"x\"}"}`, `{"m":"{\"password\":\"<password>\"}"}`},
+		{`{"authorization":"Bearer abcdefgh12345678"}`, `{"authorization":"Bearer <bearer>"}`},
+		{"{\"a\":1}\n{\"cvv\":123}\n", "{\"a\":1}\n{\"cvv\":null}\n"},
+		{`{"password":"hunter2"`, `{"password":"<password>"`},
+		{`{"b64":"eyJ1c2VyIjoiYSIsIm1haWwiOiJqb2VAZXhhbXBsZS5jb20ifQ=="}`, ``},
+	} {
+		once := s.JSON([]byte(c.in))
+		if got := shape(once.Bytes()); c.want != "" && got != c.want {
+			t.Errorf("%s\n got %s\nwant %s", c.in, got, c.want)
+		}
+		if json.Valid([]byte(c.in)) && !json.Valid(once.Bytes()) {
+			t.Errorf("%s\nbecomes %s, which is no JSON", c.in, once)
+		}
+		if c.want == "" && once.String() == c.in {
+			t.Errorf("%s stayed", c.in)
+		}
+		if twice := s.JSON(once.Bytes()); twice.String() != once.String() {
 			t.Errorf("%s\nonce  %s\ntwice %s", c.in, once, twice)
 		}
 	}
