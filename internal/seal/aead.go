@@ -39,7 +39,9 @@ func (k streamKey) aeadOf(salt, aad []byte) (segments, error) {
 	return segments{gcm}, err
 }
 
-func (k streamKey) encryptTo(w io.Writer, aad []byte) (io.WriteCloser, error) {
+// encryptTo takes room for a segment, or for most bytes if that is less: a
+// recording can have thousands of small files.
+func (k streamKey) encryptTo(w io.Writer, aad []byte, most int) (io.WriteCloser, error) {
 	head := make([]byte, streamHeader)
 	rand.Read(head)
 	head[0] = streamHeader
@@ -52,11 +54,13 @@ func (k streamKey) encryptTo(w io.Writer, aad []byte) (io.WriteCloser, error) {
 	}
 	return noncebased.NewWriter(noncebased.WriterParams{
 		W: w, SegmentEncrypter: aead, NonceSize: nonceSize, NoncePrefix: head[1+keySize:],
-		PlaintextSegmentSize: segmentSize - tagSize, FirstCiphertextSegmentOffset: streamHeader,
+		PlaintextSegmentSize: min(segmentSize-tagSize, streamHeader+most), FirstCiphertextSegmentOffset: streamHeader,
 	})
 }
 
-func (k streamKey) decryptFrom(r io.Reader, aad []byte) (io.Reader, error) {
+// decryptFrom takes room for a segment, or for the size of the stream if that
+// is less. A size that isn't so can't do more harm than a damaged stream.
+func (k streamKey) decryptFrom(r io.Reader, aad []byte, size int64) (io.Reader, error) {
 	head := make([]byte, streamHeader)
 	if _, err := io.ReadFull(r, head); err != nil {
 		return nil, err
@@ -70,7 +74,7 @@ func (k streamKey) decryptFrom(r io.Reader, aad []byte) (io.Reader, error) {
 	}
 	return noncebased.NewReader(noncebased.ReaderParams{
 		R: r, SegmentDecrypter: aead, NonceSize: nonceSize, NoncePrefix: head[1+keySize:],
-		CiphertextSegmentSize: segmentSize, FirstCiphertextSegmentOffset: streamHeader,
+		CiphertextSegmentSize: int(min(segmentSize, max(size, streamHeader))), FirstCiphertextSegmentOffset: streamHeader,
 	})
 }
 

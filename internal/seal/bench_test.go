@@ -35,7 +35,7 @@ func BenchmarkOpen(b *testing.B) {
 	benchmark(b, func(b *testing.B, k streamKey, plain []byte) {
 		stored := encrypted(b, k, []byte("aad"), plain)
 		for b.Loop() {
-			r, err := decrypt(k, []byte("aad"), bytes.NewReader(stored))
+			r, err := decrypt(k, []byte("aad"), bytes.NewReader(stored), int64(len(stored)))
 			must(b, err)
 			_, err = io.Copy(io.Discard, r)
 			must(b, err)

@@ -80,7 +80,7 @@ func FuzzOpener(f *testing.F) {
 	f.Add([]byte{}, "", "age1", "")
 	f.Fuzz(func(t *testing.T, stored []byte, tenant, ref, wrapped string) {
 		m := &bundle.Manifest{BundleID: "b", Keys: []bundle.Key{{ID: "k", Scheme: Scheme, KeyRef: ref, WrappedKey: wrapped, Tenant: tenant}}}
-		r, err := NewOpener(t.Context(), []string{ref}, opt).Open(m, bundle.File{Path: "p", Encryption: "k"}, bytes.NewReader(stored))
+		r, err := NewOpener(t.Context(), []string{ref}, opt).Open(m, bundle.File{Path: "p", Size: int64(len(stored)), Encryption: "k"}, bytes.NewReader(stored))
 		var got []byte
 		if err == nil {
 			got, err = io.ReadAll(r)

@@ -61,7 +61,7 @@ func (o *Opener) Open(m *bundle.Manifest, f bundle.File, stored io.Reader) (io.R
 		}
 		return nil, damaged(f.Path, err)
 	}
-	plain, err := decrypt(streamKey{u.key}, bindingOf(m.BundleID, k).file(f.Path), stored)
+	plain, err := decrypt(streamKey{u.key}, bindingOf(m.BundleID, k).file(f.Path), stored, f.Size)
 	if err != nil {
 		return nil, blame(f.Path, err)
 	}

@@ -38,7 +38,7 @@ func sealWith(t testing.TB, s *Sealer, path string, plain []byte) sealedFile {
 	must(t, err)
 	stored, err := io.ReadAll(r)
 	must(t, err)
-	return sealedFile{&bundle.Manifest{BundleID: s.BundleID(), Keys: []bundle.Key{s.Key()}}, bundle.File{Path: path, Encryption: s.Key().ID}, stored}
+	return sealedFile{&bundle.Manifest{BundleID: s.BundleID(), Keys: []bundle.Key{s.Key()}}, bundle.File{Path: path, Size: int64(len(stored)), Encryption: s.Key().ID}, stored}
 }
 
 func (x sealedFile) open(o *Opener) ([]byte, error) {

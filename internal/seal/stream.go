@@ -41,7 +41,11 @@ func encrypt(k streamKey, enc *zstd.Encoder, aad []byte, plain io.Reader) (io.Re
 		return nil, err
 	}
 	e := &encrypting{src: plain, done: whole}
-	if e.out, err = k.encryptTo(&e.buf, aad); err != nil {
+	most := segmentSize
+	if whole {
+		most = 1 + n
+	}
+	if e.out, err = k.encryptTo(&e.buf, aad, most); err != nil {
 		return nil, err
 	}
 	packed := enc.EncodeAll(sample, nil)
@@ -127,10 +131,10 @@ var errForged = errors.New("data that was changed, cut off, or encrypted for ano
 var errGarbled = errors.New("authentic data that can't be unpacked")
 
 // decrypt is the reverse of encrypt. Of what it returns every byte is
-// authentic; that none is missing is known at the end.
-func decrypt(k streamKey, aad []byte, stored io.Reader) (io.Reader, error) {
+// authentic; that none is missing is known at the end. size is that of stored.
+func decrypt(k streamKey, aad []byte, stored io.Reader, size int64) (io.Reader, error) {
 	src := &source{r: stored}
-	aead, err := k.decryptFrom(src, aad)
+	aead, err := k.decryptFrom(src, aad, size)
 	if err != nil {
 		return nil, src.blame()
 	}

@@ -23,7 +23,7 @@ func encrypted(t testing.TB, k streamKey, aad, plain []byte) []byte {
 }
 
 func decrypted(k streamKey, aad, stored []byte) ([]byte, error) {
-	r, err := decrypt(k, aad, bytes.NewReader(stored))
+	r, err := decrypt(k, aad, bytes.NewReader(stored), int64(len(stored)))
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func TestStreamSizes(t *testing.T) {
 	must(t, err)
 	stored, err := io.ReadAll(iotest.OneByteReader(r))
 	must(t, err)
-	d, err := decrypt(k, nil, iotest.HalfReader(bytes.NewReader(stored)))
+	d, err := decrypt(k, nil, iotest.HalfReader(bytes.NewReader(stored)), int64(len(stored)))
 	must(t, err)
 	must(t, iotest.TestReader(d, plain))
 }
@@ -116,7 +116,7 @@ func TestDamage(t *testing.T) {
 
 	// An error of the disk is one, and no damage.
 	disk := errors.New("disk")
-	r, err := decrypt(k, []byte("aad"), io.MultiReader(bytes.NewReader(stored[:segmentSize+9]), iotest.ErrReader(disk)))
+	r, err := decrypt(k, []byte("aad"), io.MultiReader(bytes.NewReader(stored[:segmentSize+9]), iotest.ErrReader(disk)), 1<<30)
 	must(t, err)
 	if _, err := io.ReadAll(r); !errors.Is(err, disk) {
 		t.Errorf("%v", err)
@@ -144,7 +144,7 @@ func TestMemory(t *testing.T) {
 	})
 	sealed, err := encrypt(k, enc, nil, io.LimitReader(watch, 256<<20))
 	must(t, err)
-	plain, err := decrypt(k, nil, sealed)
+	plain, err := decrypt(k, nil, sealed, 1<<30)
 	must(t, err)
 	n, err := io.Copy(io.Discard, plain)
 	must(t, err)
