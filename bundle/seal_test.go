@@ -186,6 +186,30 @@ func TestSealedLies(t *testing.T) {
 	}
 }
 
+// TestSealedBomb: what is encrypted counts with what it unpacks to.
+func TestSealedBomb(t *testing.T) {
+	large := int64(1) << 50
+	for _, size := range []*int64{nil, &large} {
+		path := filepath.Join(t.TempDir(), "x.tar.zst")
+		w, err := Create(path)
+		must(t, err)
+		defer w.Abort()
+		w.lim.File = large
+		must(t, w.Add("a", strings.NewReader("!"), FileInfo{Class: Restricted, Encryption: "dk", PlainSize: size}))
+		m := testManifest()
+		m.Keys = []Key{toy{}.Key()}
+		must(t, w.Commit(m))
+		r, err := OpenOptions{Opener: toy{}}.Open(path)
+		if size == nil && err == nil {
+			_, err = read(r, "a")
+			must(t, r.Close())
+		}
+		if !errors.Is(err, ErrDamaged) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // TestRewrite: another manifest, the same files; signatures of the old one go.
 func TestRewrite(t *testing.T) {
 	path := writeSealed(t, toy{id: sealID}, testManifest(), nil)

@@ -105,8 +105,9 @@ func makeFrozen(t *testing.T) {
 		for _, f := range []struct {
 			name string
 			data []byte
-		}{{"traces/log", a}, {"traces/other", b}} {
-			must(t, w.Add(f.name, bytes.NewReader(f.data), bundle.FileInfo{Class: bundle.Restricted, Encryption: s.Key().ID}))
+			size int64
+		}{{"traces/log", a, int64(len(frozenText))}, {"traces/other", b, 100}} {
+			must(t, w.Add(f.name, bytes.NewReader(f.data), bundle.FileInfo{Class: bundle.Restricted, Encryption: s.Key().ID, PlainSize: &f.size}))
 		}
 		must(t, w.Commit(m))
 	}
