@@ -23,6 +23,7 @@ internal/record: internal/exttool
 internal/record/rr: internal/record internal/exttool
 internal/record/vm: internal/record internal/exttool internal/sites internal/vm internal/watch
 internal/sites:
+internal/sweep:
 internal/watch:
 internal/vm: internal/exttool internal/record
 internal/replay: bundle internal/exttool internal/record internal/vm internal/record/rr
