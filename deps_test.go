@@ -19,11 +19,15 @@ const deps = `
 bundle:
 internal/exttool:
 internal/ui:
-internal/record: internal/exttool
+internal/record: internal/exttool internal/scrub
+internal/scrub:
+internal/spool: internal/scrub
 internal/record/rr: internal/record internal/exttool
 internal/record/vm: internal/record internal/exttool internal/sites internal/vm internal/watch
 internal/sites:
 internal/sweep:
+internal/scrubfile: internal/scrub
+internal/privacy: bundle internal/scrub internal/scrubfile
 internal/watch:
 internal/vm: internal/exttool internal/record
 internal/replay: bundle internal/exttool internal/record internal/vm internal/record/rr

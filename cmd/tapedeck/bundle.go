@@ -53,7 +53,7 @@ Exit codes:
 	f.Int64Var(&lim.ratio, "max-ratio", d.Ratio, "refuse bundles that unpack to more than `N` times their size")
 	f.IntVar(&lim.files, "max-files", d.Entries, "refuse bundles of more than `N` files")
 	c.AddCommand(newBundleInspectCommand(&lim), newBundleListCommand(&lim), newBundleVerifyCommand(&lim),
-		newBundleExtractCommand(&lim), newBundleRewrapCommand(&lim),
+		newBundleExtractCommand(&lim), newBundleRewrapCommand(&lim), newBundleScrubCommand(&lim),
 		newBundleBuildCommand(), newBundleSchemaCommand())
 	return c
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
+	"github.com/tapedeck-dev/tapedeck/internal/privacy"
 	"github.com/tapedeck-dev/tapedeck/internal/seal"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
 )
@@ -27,6 +28,8 @@ type buildOptions struct {
 	keys                       []string
 	out                        string
 	json                       bool
+	raw                        bool
+	private                    ruleFlags
 }
 
 func newBundleBuildCommand() *cobra.Command {
@@ -36,7 +39,10 @@ func newBundleBuildCommand() *cobra.Command {
 		Short: "Pack recordings made by other tools, or an unpacked bundle",
 		Long: `Build packs DIR, which must have a trace_bundle.yaml, or the recordings that the
 flags name. Digests and sizes are always made anew. The bundle appears at its
-place when it is complete, instead of what was there.`,
+place when it is complete, instead of what was there.
+
+Every file of a format with fields is scrubbed on the way: see tapedeck bundle
+scrub --help. What has none is restricted, and encrypted if --key names a key.`,
 		Example: `  tapedeck bundle build --rr traces/rr/ci-17 --out dist/bundle.tar.zst
   tapedeck bundle build --jfr app.jfr --network cassettes --db sql.sqlite --out incident.tar.zst
   tapedeck bundle build incident --out incident.tar.zst
@@ -64,9 +70,11 @@ Exit codes:
 	f.StringVar(&o.network, "network", "", "`DIR` of an HTTP cassette, WARC or HAR")
 	f.StringVar(&o.db, "db", "", "`FILE` of an SQL cassette, SQLite")
 	f.StringVar(&o.class, "class", string(bundle.Internal), "class of files that the manifest doesn't know: public, internal or restricted")
-	f.StringArrayVar(&o.keys, "key", nil, "encrypt restricted files for this key `REF` (default $TAPEDECK_KEY); repeatable")
 	f.StringVarP(&o.out, "out", "o", "", "bundle to write, or - for standard output")
 	f.BoolVar(&o.json, "json", false, "print what was written as JSON")
+	f.BoolVar(&o.raw, "unscrubbed", false, "pack the files as they are, secrets and all")
+	o.private.add(f)
+	f.StringArrayVar(&o.keys, "key", nil, "encrypt restricted files for this key `REF` (default $TAPEDECK_KEY); repeatable")
 	return c
 }
 
@@ -106,18 +114,30 @@ func runBundleBuild(ctx context.Context, o buildOptions, term *ui.Term) error {
 	if err != nil {
 		return err
 	}
+	g, err := newGuard(ctx, o.private, s)
+	if err != nil {
+		return err
+	}
+	g.raw = o.raw
 	w, err := bundle.WriterOptions{Sealer: s}.Create(out)
 	if err != nil {
 		return err
 	}
 	defer w.Abort()
 	defer context.AfterFunc(ctx, w.Abort)()
-	b := builder{o: o, w: w, term: term}
+	p, err := g.packer(w, noKey)
+	if err != nil {
+		return err
+	}
+	b := builder{ctx: ctx, o: o, p: p, term: term}
 	if abs, err := filepath.Abs(out); err == nil {
 		b.skip = abs
 	}
 	m, err := b.fill()
 	if err != nil {
+		return err
+	}
+	if err := p.Finish(m); err != nil {
 		return err
 	}
 	if err := w.Commit(m); err != nil {
@@ -153,8 +173,9 @@ func buildSealer(ctx context.Context, o buildOptions) (bundle.Sealer, error) {
 
 // builder brings files from this machine into a bundle.
 type builder struct {
+	ctx  context.Context
 	o    buildOptions
-	w    *bundle.Writer
+	p    *privacy.Packer
 	term *ui.Term
 	skip string // the bundle itself, which may be in the folder that it packs
 	// What the folder's own manifest says of its files, and how far from the
@@ -220,7 +241,7 @@ func (b *builder) fill() (*bundle.Manifest, error) {
 }
 
 func (b *builder) addFile(name, host string) error {
-	return b.w.AddFile(name, host, bundle.FileInfo{Class: bundle.Class(b.o.class)})
+	return b.p.AddFile(b.ctx, name, host, bundle.FileInfo{Class: bundle.Class(b.o.class)})
 }
 
 // addDir packs a folder. Links to files within it are packed as files; all
@@ -247,7 +268,7 @@ func (b *builder) addDir(prefix, dir string) error {
 			b.term.Say(fmt.Sprintf("warning: left out %s, which is no file", filepath.Join(dir, name)))
 			return nil
 		}
-		if prefix != "" || name != bundle.ManifestName {
+		if prefix != "" || name != bundle.ManifestName && name != privacy.ReportPath {
 			names = append(names, name)
 		}
 		return nil
@@ -279,7 +300,7 @@ func (b *builder) addFrom(root *os.Root, name, host string) error {
 	if info.Class == "" {
 		info.Class = bundle.Class(b.o.class)
 	}
-	return b.w.Add(name, f, info)
+	return b.p.Add(b.ctx, name, f, info)
 }
 
 // report says what was written; or hands it over, if it is for standard output.

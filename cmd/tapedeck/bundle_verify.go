@@ -13,7 +13,7 @@ import (
 
 type verifyOptions struct {
 	keyFlags
-	json, all, strict bool
+	json, all, strict, noSweep bool
 }
 
 func newBundleVerifyCommand(lim *limitFlags) *cobra.Command {
@@ -25,12 +25,17 @@ func newBundleVerifyCommand(lim *limitFlags) *cobra.Command {
 manifest, not in the bundle), unlisted (the other way round), or unverified: the
 manifest has no digest for it. A bundle without digests is never ok. Detached is
 a signature of the manifest, which proves itself. No key is needed for that; of
-encrypted files whose key is at hand, the content is checked too.`,
+encrypted files whose key is at hand, the content is checked too.
+
+Then a second scanner, which has nothing in common with the one that scrubs,
+searches everything that isn't restricted for private data, through gzip, base64
+and other encodings, and says where it found some, never what.`,
 		Example: `  tapedeck bundle verify incident.tar.zst
   tapedeck bundle verify --strict --json incident.tar.zst
 
 Exit codes:
-  0  no damage   1  error   3  damage; with --strict also: not verified   4  usage
+  0  neither damage nor private data   1  error   4  usage
+  3  damage, or private data; with --strict also: not verified
   10  no such bundle   11  too damaged to be opened   12  newer version`,
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -50,6 +55,7 @@ Exit codes:
 	o.add(c)
 	f.BoolVar(&o.json, "json", false, "print the report as JSON")
 	f.BoolVar(&o.all, "all", false, "print a line for every file, not only for those that aren't ok")
+	f.BoolVar(&o.noSweep, "no-sweep", false, "don't search for private data")
 	f.BoolVar(&o.strict, "strict", false, "files without a digest count as damage")
 	return c
 }
@@ -59,12 +65,25 @@ func runBundleVerify(ctx context.Context, o verifyOptions, r *bundle.Reader, out
 	if err != nil {
 		return err
 	}
-	if o.json {
-		err = printJSON(out, rep)
-	} else {
-		err = printReport(out, rep, o.all)
+	private := &swept{}
+	if !o.noSweep {
+		if private, err = sweepBundle(ctx, r); err != nil {
+			return err
+		}
 	}
-	if err == nil && (rep.Status == bundle.Damaged || o.strict && rep.Status != bundle.OK) {
+	if o.json {
+		err = printJSON(out, struct {
+			*bundle.Report
+			Private *swept `json:"private,omitempty"`
+		}{rep, private})
+	} else {
+		private.print(out)
+		err = printReport(out, rep, o.all)
+		if len(private.Skipped) > 0 {
+			fmt.Fprintf(out, "not searched for private data: %s restricted or encrypted\n", count(len(private.Skipped), "file"))
+		}
+	}
+	if err == nil && (rep.Status == bundle.Damaged || o.strict && rep.Status != bundle.OK || len(private.Leaks) > 0) {
 		err = &codeError{code: exitFindings}
 	}
 	return err

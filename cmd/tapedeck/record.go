@@ -34,6 +34,7 @@ type recordOptions struct {
 	seed      uint64
 	stdin     string
 	keys      []string
+	private   ruleFlags
 	vm        vmOptions
 
 	failOnExpr *regexp.Regexp // failOn, compiled
@@ -96,6 +97,7 @@ Exit codes:
 	f.StringArrayVar(&o.env, "env", nil, "let variable `NAME` through, or set NAME=VALUE; repeatable")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the first attempt (default: drawn)")
 	f.StringVar(&o.stdin, "stdin", "", "`FILE` to give the program as standard input")
+	o.private.add(f)
 	f.StringArrayVar(&o.keys, "key", nil, "encrypt the recording for this key `REF`, see tapedeck key --help (default $TAPEDECK_KEY); repeatable")
 	f.IntVar(&o.vm.memory, "memory", 0, "`MIB` of the guest's memory (vm; default: by what a native run uses)")
 	f.StringArrayVar(&o.vm.include, "include", nil, "file or directory that the program needs besides those seen (vm); repeatable")
@@ -127,6 +129,10 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	if err != nil {
 		return ownCode(err)
 	}
+	g, err := newGuard(ctx, o.private, s)
+	if err != nil {
+		return ownCode(err)
+	}
 	dev, err := chooseRecorder(ctx, o, job, term)
 	if err != nil {
 		return ownCode(err)
@@ -149,7 +155,7 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	for _, w := range rec.Warnings {
 		term.Say("warning: " + w)
 	}
-	size, err := pack(ctx, o.out, job, rec, dev, s)
+	size, err := pack(ctx, o.out, job, rec, dev, g)
 	if err != nil {
 		return ownCode(err)
 	}

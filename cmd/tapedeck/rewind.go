@@ -23,6 +23,7 @@ type rewindOptions struct {
 	pid       int
 	gdb       bool
 	json      bool
+	outputFlags
 }
 
 func newRewindCommand() *cobra.Command {
@@ -49,7 +50,7 @@ Exit codes:
 			return runRewind(c.Context(), o, args[0], ui.New(c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
-	o.add(c)
+	o.keyFlags.add(c)
 	f := c.Flags()
 	f.StringVar(&o.lastWrite, "last-write", "", "who last changed `EXPR`")
 	f.StringVar(&o.writes, "writes", "", "the last stores that changed `EXPR`, newest first: see -n")
@@ -62,6 +63,7 @@ Exit codes:
 	f.IntVar(&o.pid, "pid", 0, "look at this process of the recording instead of the program itself")
 	f.BoolVar(&o.gdb, "gdb", false, "an interactive gdb, at the position and with symbols")
 	f.BoolVar(&o.json, "json", false, "print the answers as JSON")
+	o.outputFlags.add(f)
 	return c
 }
 
@@ -91,12 +93,18 @@ func runRewind(ctx context.Context, o rewindOptions, path string, term *ui.Term)
 		}
 	}
 	if o.gdb {
+		term.Say("gdb shows the recording as it is: nothing in it is scrubbed")
 		return s.Interactive(ctx)
 	}
 	a, err := ask(ctx, s, o)
 	if err != nil {
 		return err
 	}
+	clean, err := o.scrubber(ctx, term)
+	if err != nil {
+		return err
+	}
+	a.scrub(clean)
 	if o.json {
 		enc := json.NewEncoder(term.Out)
 		enc.SetIndent("", "  ")
