@@ -223,6 +223,6 @@ type File struct {
 	MediaType  string         `yaml:"media_type,omitempty"`
 	Class      Class          `yaml:"class,omitempty"`
 	Encryption string         `yaml:"encryption,omitempty"` // the ID of a Key; "" is not encrypted
-	PlainSize  *int64         `yaml:"plain_size,omitempty"` // of an encrypted file before encryption; nil if unknown
+	PlainSize  *int64         `yaml:"plain_size,omitempty"` // of an encrypted file before encryption; without it nobody decrypts it
 	Extra      map[string]any `yaml:",inline"`
 }

@@ -81,11 +81,14 @@ func (r *Reader) unseal(e *entry, stored io.Reader) (io.Reader, error) {
 	if r.opener == nil {
 		return nil, &LockedError{Path: e.Path, Need: r.manifest.key(e.Encryption).Refs(), Found: "none", Fix: "open it where the key is, or with --identity FILE if the key is an age recipient's"}
 	}
+	if e.PlainSize == nil {
+		return nil, &DamagedError{Path: e.Path, Offset: -1, Need: "plain_size in the manifest, which bounds what an encrypted file unpacks to", Found: "none"}
+	}
 	plain, err := r.opener.Open(r.manifest, e.File, stored)
 	if err != nil {
 		return nil, err
 	}
-	return &unsealed{plain: plain, stored: stored, e: e, most: r.lim.File}, nil
+	return &unsealed{plain: plain, stored: stored, e: e}, nil
 }
 
 // unsealed holds decrypted content against what the manifest says of it.
@@ -94,7 +97,6 @@ type unsealed struct {
 	stored io.Reader // read to its end too: only there its digest is compared
 	e      *entry
 	n      int64
-	most   int64
 	err    error
 }
 
@@ -104,12 +106,10 @@ func (u *unsealed) Read(b []byte) (int, error) {
 	}
 	n, err := u.plain.Read(b)
 	u.n += int64(n)
-	want := u.e.PlainSize
+	want := *u.e.PlainSize
 	switch {
-	case u.n > u.most:
-		u.err = &LimitError{Path: u.e.Path, What: "bytes of a file", Limit: u.most, Found: u.n}
-	case want != nil && (u.n > *want || errors.Is(err, io.EOF) && u.n < *want):
-		u.err = &DamagedError{Path: u.e.Path, Offset: -1, Need: fmt.Sprintf("%d bytes, decrypted", *want), Found: fmt.Sprint(u.n)}
+	case u.n > want || errors.Is(err, io.EOF) && u.n < want:
+		u.err = &DamagedError{Path: u.e.Path, Offset: -1, Need: fmt.Sprintf("%d bytes, decrypted", want), Found: fmt.Sprint(u.n)}
 	case errors.Is(err, io.EOF):
 		u.err = u.drain()
 	default:

@@ -17,7 +17,7 @@ type FileInfo struct {
 	Media      string // media type; guessed from the name if ""
 	Class      Class  // Internal if ""
 	Encryption string // the ID of the key in the manifest that the bytes are encrypted with
-	PlainSize  *int64 // if Encryption is set: the size before that; nil if unknown
+	PlainSize  *int64 // if Encryption is set: the size before that, which readers need
 }
 
 // WriterOptions are what [Create] goes without.

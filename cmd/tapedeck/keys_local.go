@@ -10,6 +10,9 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/seal"
 )
 
+// cloudSchemes are the services that this build can reach.
+func cloudSchemes() []string { return nil }
+
 // cloudKMS says how to get a build that has it.
 func cloudKMS(_ context.Context, ref string) (seal.Wrapper, error) {
 	scheme, _, _ := strings.Cut(ref, ":")

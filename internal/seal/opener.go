@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
-
 	"github.com/tapedeck-dev/tapedeck/bundle"
 )
 
@@ -33,9 +31,8 @@ type Opener struct {
 // unwrapped is a data key that was tried to be unwrapped, once.
 type unwrapped struct {
 	sync.Once
-	key    secret
-	cipher *subtle.AESGCMHKDF
-	err    error
+	key secret
+	err error
 }
 
 // NewOpener makes an Opener. refs are the keys of other providers than the
@@ -64,7 +61,7 @@ func (o *Opener) Open(m *bundle.Manifest, f bundle.File, stored io.Reader) (io.R
 		}
 		return nil, damaged(f.Path, err)
 	}
-	plain, err := decrypt(u.cipher, bindingOf(m.BundleID, k).file(f.Path), stored)
+	plain, err := decrypt(streamKey{u.key}, bindingOf(m.BundleID, k).file(f.Path), stored, f.Size)
 	if err != nil {
 		return nil, blame(f.Path, err)
 	}
@@ -115,11 +112,7 @@ func (o *Opener) unwrap(bundleID string, k bundle.Key) (*unwrapped, error) {
 		o.keys[at] = u
 	}
 	o.mu.Unlock()
-	u.Do(func() {
-		if u.key, u.err = o.find(bundleID, k); u.err == nil {
-			u.cipher, u.err = cipherFor(u.key.bytes())
-		}
-	})
+	u.Do(func() { u.key, u.err = o.find(bundleID, k) })
 	return u, u.err
 }
 

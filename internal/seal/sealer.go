@@ -11,16 +11,15 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
 )
 
 // Sealer encrypts the files of one bundle. It is a [bundle.Sealer].
 type Sealer struct {
-	bind   binding
-	key    bundle.Key
-	cipher *subtle.AESGCMHKDF
+	bind binding
+	key  bundle.Key
+	data streamKey
 
 	mu  sync.Mutex
 	enc *zstd.Encoder // nil while a file uses it
@@ -50,9 +49,7 @@ func NewSealerFor(ctx context.Context, bundleID string, refs []string, opt Optio
 	}
 	s.key = bundle.Key{ID: s.bind.key, Scheme: Scheme, Tenant: s.bind.tenant}
 	setCopies(&s.key, copies)
-	if s.cipher, err = cipherFor(dataKey.bytes()); err != nil {
-		return nil, err
-	}
+	s.data = streamKey{dataKey}
 	s.enc, err = newEncoder()
 	return s, err
 }
@@ -75,7 +72,7 @@ func (s *Sealer) Seal(path string, plain io.Reader) (io.Reader, error) {
 			return nil, err
 		}
 	}
-	r, err := encrypt(s.cipher, enc, s.bind.file(path), plain)
+	r, err := encrypt(s.data, enc, s.bind.file(path), plain)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
 )
 
 // Scheme is what manifests call the way in which files are encrypted; see
@@ -15,9 +14,8 @@ import (
 const Scheme = "tapedeck-aes256gcm-hkdf-1m-v1"
 
 const (
-	segmentSize = 1 << 20  // of ciphertext, as tink cuts it
-	sampleSize  = 64 << 10 // of plaintext, looked at to see whether it compresses
-	zstdWindow  = 2 << 20
+	sampleSize = 64 << 10 // of plaintext, looked at to see whether it compresses
+	zstdWindow = 2 << 20
 )
 
 // The plaintext of the encryption starts with one byte: how the file's content
@@ -27,12 +25,6 @@ const (
 	contentZstd  = 1
 )
 
-// cipherFor makes the streaming AEAD of a data key: AES-256-GCM in segments of
-// 1 MiB, each file with a key of its own by HKDF-SHA256.
-func cipherFor(dataKey []byte) (*subtle.AESGCMHKDF, error) {
-	return subtle.NewAESGCMHKDF(dataKey, "SHA256", 32, segmentSize, 0)
-}
-
 // newEncoder makes the compressor that a sealer keeps.
 func newEncoder() (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(false))
@@ -40,7 +32,7 @@ func newEncoder() (*zstd.Encoder, error) {
 
 // encrypt returns the encrypted form of plain, made as it is read. enc is for
 // this call alone until the reader ends.
-func encrypt(c *subtle.AESGCMHKDF, enc *zstd.Encoder, aad []byte, plain io.Reader) (io.Reader, error) {
+func encrypt(k streamKey, enc *zstd.Encoder, aad []byte, plain io.Reader) (io.Reader, error) {
 	sample := make([]byte, sampleSize)
 	n, err := io.ReadFull(plain, sample)
 	sample = sample[:n]
@@ -49,7 +41,11 @@ func encrypt(c *subtle.AESGCMHKDF, enc *zstd.Encoder, aad []byte, plain io.Reade
 		return nil, err
 	}
 	e := &encrypting{src: plain, done: whole}
-	if e.out, err = c.NewEncryptingWriter(&e.buf, aad); err != nil {
+	most := segmentSize
+	if whole {
+		most = 1 + n
+	}
+	if e.out, err = k.encryptTo(&e.buf, aad, most); err != nil {
 		return nil, err
 	}
 	packed := enc.EncodeAll(sample, nil)
@@ -135,10 +131,10 @@ var errForged = errors.New("data that was changed, cut off, or encrypted for ano
 var errGarbled = errors.New("authentic data that can't be unpacked")
 
 // decrypt is the reverse of encrypt. Of what it returns every byte is
-// authentic; that none is missing is known at the end.
-func decrypt(c *subtle.AESGCMHKDF, aad []byte, stored io.Reader) (io.Reader, error) {
+// authentic; that none is missing is known at the end. size is that of stored.
+func decrypt(k streamKey, aad []byte, stored io.Reader, size int64) (io.Reader, error) {
 	src := &source{r: stored}
-	aead, err := c.NewDecryptingReader(src, aad)
+	aead, err := k.decryptFrom(src, aad, size)
 	if err != nil {
 		return nil, src.blame()
 	}

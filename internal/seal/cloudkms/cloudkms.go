@@ -10,9 +10,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
+	vault "github.com/hashicorp/vault/api"
 	"gocloud.dev/gcerrors"
 	"gocloud.dev/secrets"
 	_ "gocloud.dev/secrets/awskms"
@@ -98,10 +100,17 @@ func (k *key) ask(ctx context.Context, do func(context.Context, []byte) ([]byte,
 	}
 }
 
-func (k *key) once(ctx context.Context, do func(context.Context, []byte) ([]byte, error), data []byte) ([]byte, error) {
+func (k *key) once(ctx context.Context, do func(context.Context, []byte) ([]byte, error), data []byte) (out []byte, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, k.limit, fmt.Errorf("no answer within %v", k.limit))
 	defer cancel()
-	out, err := do(ctx, data)
+	// The driver for Vault panics on an answer without the field it looks for,
+	// as any proxy in between can give.
+	defer func() {
+		if recover() != nil {
+			out, err = nil, errors.New("an answer of another form")
+		}
+	}()
+	out, err = do(ctx, data)
 	if err != nil && ctx.Err() != nil {
 		return nil, errors.Join(context.Cause(ctx), err)
 	}
@@ -110,6 +119,10 @@ func (k *key) once(ctx context.Context, do func(context.Context, []byte) ([]byte
 
 // passing tells whether an error may go away by itself.
 func passing(err error) bool {
+	var answer *vault.ResponseError // its driver tells no codes apart
+	if errors.As(err, &answer) {
+		return answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests
+	}
 	switch gcerrors.Code(err) {
 	case gcerrors.InvalidArgument, gcerrors.NotFound, gcerrors.PermissionDenied, gcerrors.FailedPrecondition, gcerrors.Unimplemented, gcerrors.AlreadyExists:
 		return false
