@@ -132,23 +132,29 @@ func isURLValue(c byte) bool {
 	return isAlnum(c)
 }
 
-// percent opens the run of URL characters around the % at i, and returns its
-// end.
-func (s *scanner) percent(b []byte, i int, st *state) int {
-	if !isHex(at(b, i+1)) || !isHex(at(b, i+2)) || st.depth >= maxDepth {
-		return i + 1
+// percent opens the run of URL characters around the % or + at i.
+func (s *scanner) percent(b []byte, i int, st *state) {
+	if i < st.percent || st.depth >= maxDepth {
+		return
 	}
-	start, end := i, i+3
+	plus := b[i] == '+'
+	if !plus && (!isHex(at(b, i+1)) || !isHex(at(b, i+2))) {
+		return
+	}
+	start, end := i, i+1
 	for start > 0 && isURLValue(b[start-1]) {
 		start--
+	}
+	if plus && at(b, start-1) != '=' {
+		return // a space in forms alone
 	}
 	for end < len(b) && isURLValue(b[end]) {
 		end++
 	}
+	// The run is scanned as it stands, too.
+	st.percent = end
 	text, off := unpercent(nil, nil, b[start:end], start)
 	s.inside(text, off, st, escapePercent)
-	// What stands before the % was scanned as it is, and so is what follows.
-	return i + 1
 }
 
 func escapePercent(b []byte) []byte {
@@ -279,7 +285,7 @@ func (s *scanner) base64(b []byte, start, end int, st *state) {
 			return
 		}
 	}
-	if pad > start+len(run) {
+	if pad > start+len(run) || enc == base64.RawStdEncoding && len(run)%4 == 0 {
 		enc = enc.WithPadding('=')
 	}
 	st.hits = append(st.hits, hit{start: start, end: pad, rep: enc.AppendEncode(nil, clean)})

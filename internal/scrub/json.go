@@ -312,7 +312,7 @@ func (w *jsonWalk) leaf(start int, text []byte, f *field, bare bool) {
 	if bare {
 		text = whole(text)
 	}
-	w.st.hits, w.st.escaped = w.st.hits[:0], 0
+	*w.st = state{hits: w.st.hits[:0]}
 	s.scanner.scan(text, w.st)
 	if len(w.st.hits) == 0 {
 		return
