@@ -234,12 +234,25 @@ var base64Table = func() (t [256]bool) {
 	return t
 }()
 
+// sextet is what a character stands for, in either alphabet.
+var sextet = func() (t [256]uint8) {
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		t[c] = uint8(i)
+	}
+	t['-'], t['_'] = 62, 63
+	return t
+}()
+
 // base64 opens one run. What is found there is scrubbed and encoded again.
 func (s *scanner) base64(b []byte, start, end int, st *state) {
 	run := b[start:end]
 	pad := end
 	for pad < len(b) && b[pad] == '=' && pad-end < 2 {
 		pad++
+	}
+	zipped, text := head(run)
+	if !zipped && !text {
+		return
 	}
 	enc := base64.RawStdEncoding
 	if bytes.ContainsAny(run, "-_") {
@@ -248,25 +261,17 @@ func (s *scanner) base64(b []byte, start, end int, st *state) {
 		}
 		enc = base64.RawURLEncoding
 	}
-	var head [12]byte
-	if _, err := enc.Decode(head[:], run[:16]); err != nil {
-		return
-	}
-	zipped := head[0] == 0x1f && head[1] == 0x8b && head[2] == 8
-	if !zipped && !plausible(head[:]) {
-		return
-	}
 	if len(run)%4 == 1 {
 		run = run[:len(run)-1]
 		pad = start + len(run)
 	}
-	text, err := enc.DecodeString(string(run))
+	plain, err := enc.DecodeString(string(run))
 	if err != nil {
 		return
 	}
 	var clean []byte
 	if zipped {
-		plain, err := gunzip(text)
+		plain, err := gunzip(plain)
 		if err != nil {
 			st.hits = append(st.hits, hit{start: start, end: pad, det: detOpaque})
 			return
@@ -277,11 +282,11 @@ func (s *scanner) base64(b []byte, start, end int, st *state) {
 		}
 		clean = gzipped(plain)
 	} else {
-		if !printable(text) {
+		if !printable(plain) {
 			return
 		}
 		var changed bool
-		if clean, changed = s.owner.part(text, st.depth+1); !changed {
+		if clean, changed = s.owner.part(plain, st.depth+1); !changed {
 			return
 		}
 	}
@@ -291,14 +296,37 @@ func (s *scanner) base64(b []byte, start, end int, st *state) {
 	st.hits = append(st.hits, hit{start: start, end: pad, rep: enc.AppendEncode(nil, clean)})
 }
 
-// plausible says whether what begins with b may be text.
-func plausible(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' && !isSpace(c) || c == 0x7f {
-			return false
+// head decodes the first 16 characters: do gzip or text begin so? Most runs
+// are neither, and are seen to be so after four.
+func head(run []byte) (zipped, text bool) {
+	more := 0 // bytes of a character of UTF-8 that have to follow
+	for i := 0; i < minBase64; i += 4 {
+		v := uint32(sextet[run[i]])<<18 | uint32(sextet[run[i+1]])<<12 | uint32(sextet[run[i+2]])<<6 | uint32(sextet[run[i+3]])
+		if i == 0 && v == 0x1f8b08 {
+			return true, false
+		}
+		for shift := 16; shift >= 0; shift -= 8 {
+			switch c := byte(v >> shift); {
+			case more > 0:
+				if c&0xc0 != 0x80 {
+					return false, false
+				}
+				more--
+			case c < ' ' && !isSpace(c) || c == 0x7f:
+				return false, false
+			case c < 0x80:
+			case c >= 0xc2 && c < 0xe0:
+				more = 1
+			case c >= 0xe0 && c < 0xf0:
+				more = 2
+			case c >= 0xf0 && c < 0xf5:
+				more = 3
+			default:
+				return false, false
+			}
 		}
 	}
-	return true
+	return false, true
 }
 
 // gunzip unpacks within bounds.

@@ -80,7 +80,7 @@ func (w *jsonWalk) value(f *field, depth int) bool {
 			if bytes.HasPrefix(w.b[w.i:], []byte(word)) {
 				start := w.i
 				w.i += len(word)
-				if f != nil && !f.scan && word != "null" {
+				if word != "null" && (f != nil && !f.scan || f == nil && w.s.rules.closed) {
 					w.leaf(start, w.b[start:w.i], f, true)
 				}
 				return true
