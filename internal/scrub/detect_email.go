@@ -48,6 +48,11 @@ func (s *scanner) email(b []byte, i int, st *state) {
 	if dot == 0 || !isTLD(b[dot+1:end]) {
 		return
 	}
+	for n := len(st.hits); n > 0 && n > len(st.hits)-4; n-- {
+		if h := &st.hits[n-1]; h.det == detConnString && h.end == i {
+			return // the end of a password in a URL
+		}
+	}
 	local := b[start:i]
 	if string(local) == "git" || tokenLen(local) == len(local) {
 		return // user of a forge's SSH address; a scrubbed password before @host

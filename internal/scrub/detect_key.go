@@ -111,9 +111,12 @@ func (s *scanner) prefixed(b []byte, i int, st *state) {
 		}
 		return
 	}
+	if !isAlnum(at(b, i+1)) {
+		return
+	}
 	for _, p := range prefixes(b[i-1]) {
 		start := i + 1 - len(p.text)
-		if start < 0 || p.text[len(p.text)-1] != b[i] || string(b[start:i+1]) != p.text || isAlnum(at(b, start-1)) {
+		if start < 0 || b[start] != p.text[0] || p.text[len(p.text)-1] != b[i] || string(b[start:i+1]) != p.text || isAlnum(at(b, start-1)) {
 			continue
 		}
 		e := keyEnd(b, i+1, p.least, p.chars)

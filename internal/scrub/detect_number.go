@@ -9,7 +9,7 @@ import (
 // groups, as numbers are written. It returns where to go on.
 func (s *scanner) number(b []byte, i int, st *state) int {
 	end := i + 1
-	for end < len(b) && isDigit(b[end]) {
+	for end < len(b) && b[end]-'0' <= 9 {
 		end++
 	}
 	prev := at(b, i-1)
@@ -25,14 +25,17 @@ func (s *scanner) number(b []byte, i int, st *state) int {
 				st.add(i-2, e, detAPIKey)
 			}
 		}
-		return end
+		return wordEnd(b, end)
 	}
 	next := at(b, end)
 	switch next {
 	case ' ', '-', '.', '(', ')', '/':
 	default:
 		// One run, the most frequent case by far.
-		if n := end - i; n < 9 || isWord(next) {
+		if isWord(next) {
+			return wordEnd(b, end)
+		}
+		if end-i < 9 {
 			return end
 		}
 	}
@@ -41,6 +44,22 @@ func (s *scanner) number(b []byte, i int, st *state) int {
 	s.groups(b, &g, st)
 	return max(end, g.resume)
 }
+
+// wordEnd is the end of the letters and digits from i on. Nothing else begins
+// within a word.
+func wordEnd(b []byte, i int) int {
+	for i < len(b) && wordTable[b[i]] {
+		i++
+	}
+	return i
+}
+
+var wordTable = func() (t [256]bool) {
+	for c := range 256 {
+		t[c] = isAlnum(byte(c))
+	}
+	return t
+}()
 
 const maxGroups = 12
 

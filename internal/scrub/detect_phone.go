@@ -46,8 +46,10 @@ func e164(b []byte, g *groups, k, start int) (int, int) {
 	if p := at(b, start-1); isWord(p) || p == '+' {
 		return 0, -1
 	}
-	if c := b[g.start[k]]; c == '0' || g.len(k) >= 3 && string(b[g.start[k]:g.start[k]+3]) == "999" {
-		return 0, -1
+	var space [2 * 24]byte
+	head := g.digits(b, space[:0], k, min(k+1, g.n-1))
+	if b[g.start[k]] == '0' || bytes.HasPrefix(head, []byte("999")) {
+		return 0, -1 // no country, and what format-preserving scrubbing leaves
 	}
 	total, best := 0, -1
 	for m := k; m < g.n; m++ {
@@ -90,8 +92,8 @@ func national(b []byte, g *groups, k, m int) bool {
 		x, y := b[g.start[a]], b[g.start[a+1]]
 		return x >= '2' && y >= '2' && g.sep[m] != '/'
 	}
-	if m-a == 1 && g.len(a) == 3 && g.len(m) == 7 && g.sep[m] == ')' {
-		return b[g.start[a]] >= '2'
+	if m-a == 1 && g.len(a) == 3 && g.len(m) == 7 && g.sep[m] == ')' && b[g.start[a]] >= '2' {
+		return true
 	}
 	if first[0] != '0' || bytes.HasPrefix(first, []byte("000")) {
 		return spanish(b, g, k, m, total)
@@ -111,8 +113,8 @@ func national(b []byte, g *groups, k, m int) bool {
 		}
 		return first[1] != '0' && (n == 3 && g.len(m) == 4 && g.len(k+1) == 4 || n == 2 && g.len(m) >= 7 && sep != '.')
 	}
-	if sep == '.' && n > 3 || len(first) > 6 {
-		return false
+	if sep == '.' && n > 3 || len(first) > 6 || n > 2 && len(first) == 4 && g.len(k+1) == 4 && g.len(k+2) == 4 {
+		return false // fours are accounts and cards
 	}
 	for j := k + 1; j <= m; j++ {
 		if g.len(j) < 2 || g.len(j) > 9 {

@@ -46,6 +46,7 @@ type hit struct {
 type state struct {
 	hits    []hit
 	escaped int // end of the line that was decoded as a whole already
+	percent int // end of the run that was decoded already
 	depth   int
 }
 

@@ -132,23 +132,29 @@ func isURLValue(c byte) bool {
 	return isAlnum(c)
 }
 
-// percent opens the run of URL characters around the % at i, and returns its
-// end.
-func (s *scanner) percent(b []byte, i int, st *state) int {
-	if !isHex(at(b, i+1)) || !isHex(at(b, i+2)) || st.depth >= maxDepth {
-		return i + 1
+// percent opens the run of URL characters around the % or + at i.
+func (s *scanner) percent(b []byte, i int, st *state) {
+	if i < st.percent || st.depth >= maxDepth {
+		return
 	}
-	start, end := i, i+3
+	plus := b[i] == '+'
+	if !plus && (!isHex(at(b, i+1)) || !isHex(at(b, i+2))) {
+		return
+	}
+	start, end := i, i+1
 	for start > 0 && isURLValue(b[start-1]) {
 		start--
+	}
+	if plus && at(b, start-1) != '=' {
+		return // a space in forms alone
 	}
 	for end < len(b) && isURLValue(b[end]) {
 		end++
 	}
+	// The run is scanned as it stands, too.
+	st.percent = end
 	text, off := unpercent(nil, nil, b[start:end], start)
 	s.inside(text, off, st, escapePercent)
-	// What stands before the % was scanned as it is, and so is what follows.
-	return i + 1
 }
 
 func escapePercent(b []byte) []byte {
@@ -228,12 +234,25 @@ var base64Table = func() (t [256]bool) {
 	return t
 }()
 
+// sextet is what a character stands for, in either alphabet.
+var sextet = func() (t [256]uint8) {
+	for i, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") {
+		t[c] = uint8(i)
+	}
+	t['-'], t['_'] = 62, 63
+	return t
+}()
+
 // base64 opens one run. What is found there is scrubbed and encoded again.
 func (s *scanner) base64(b []byte, start, end int, st *state) {
 	run := b[start:end]
 	pad := end
 	for pad < len(b) && b[pad] == '=' && pad-end < 2 {
 		pad++
+	}
+	zipped, text := head(run)
+	if !zipped && !text {
+		return
 	}
 	enc := base64.RawStdEncoding
 	if bytes.ContainsAny(run, "-_") {
@@ -242,25 +261,17 @@ func (s *scanner) base64(b []byte, start, end int, st *state) {
 		}
 		enc = base64.RawURLEncoding
 	}
-	var head [12]byte
-	if _, err := enc.Decode(head[:], run[:16]); err != nil {
-		return
-	}
-	zipped := head[0] == 0x1f && head[1] == 0x8b && head[2] == 8
-	if !zipped && !plausible(head[:]) {
-		return
-	}
 	if len(run)%4 == 1 {
 		run = run[:len(run)-1]
 		pad = start + len(run)
 	}
-	text, err := enc.DecodeString(string(run))
+	plain, err := enc.DecodeString(string(run))
 	if err != nil {
 		return
 	}
 	var clean []byte
 	if zipped {
-		plain, err := gunzip(text)
+		plain, err := gunzip(plain)
 		if err != nil {
 			st.hits = append(st.hits, hit{start: start, end: pad, det: detOpaque})
 			return
@@ -271,28 +282,51 @@ func (s *scanner) base64(b []byte, start, end int, st *state) {
 		}
 		clean = gzipped(plain)
 	} else {
-		if !printable(text) {
+		if !printable(plain) {
 			return
 		}
 		var changed bool
-		if clean, changed = s.owner.part(text, st.depth+1); !changed {
+		if clean, changed = s.owner.part(plain, st.depth+1); !changed {
 			return
 		}
 	}
-	if pad > start+len(run) {
+	if pad > start+len(run) || enc == base64.RawStdEncoding && len(run)%4 == 0 {
 		enc = enc.WithPadding('=')
 	}
 	st.hits = append(st.hits, hit{start: start, end: pad, rep: enc.AppendEncode(nil, clean)})
 }
 
-// plausible says whether what begins with b may be text.
-func plausible(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' && !isSpace(c) || c == 0x7f {
-			return false
+// head decodes the first 16 characters: do gzip or text begin so? Most runs
+// are neither, and are seen to be so after four.
+func head(run []byte) (zipped, text bool) {
+	more := 0 // bytes of a character of UTF-8 that have to follow
+	for i := 0; i < minBase64; i += 4 {
+		v := uint32(sextet[run[i]])<<18 | uint32(sextet[run[i+1]])<<12 | uint32(sextet[run[i+2]])<<6 | uint32(sextet[run[i+3]])
+		if i == 0 && v == 0x1f8b08 {
+			return true, false
+		}
+		for shift := 16; shift >= 0; shift -= 8 {
+			switch c := byte(v >> shift); {
+			case more > 0:
+				if c&0xc0 != 0x80 {
+					return false, false
+				}
+				more--
+			case c < ' ' && !isSpace(c) || c == 0x7f:
+				return false, false
+			case c < 0x80:
+			case c >= 0xc2 && c < 0xe0:
+				more = 1
+			case c >= 0xe0 && c < 0xf0:
+				more = 2
+			case c >= 0xf0 && c < 0xf5:
+				more = 3
+			default:
+				return false, false
+			}
 		}
 	}
-	return true
+	return false, true
 }
 
 // gunzip unpacks within bounds.

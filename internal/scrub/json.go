@@ -80,7 +80,7 @@ func (w *jsonWalk) value(f *field, depth int) bool {
 			if bytes.HasPrefix(w.b[w.i:], []byte(word)) {
 				start := w.i
 				w.i += len(word)
-				if f != nil && !f.scan && word != "null" {
+				if word != "null" && (f != nil && !f.scan || f == nil && w.s.rules.closed) {
 					w.leaf(start, w.b[start:w.i], f, true)
 				}
 				return true
@@ -312,7 +312,7 @@ func (w *jsonWalk) leaf(start int, text []byte, f *field, bare bool) {
 	if bare {
 		text = whole(text)
 	}
-	w.st.hits, w.st.escaped = w.st.hits[:0], 0
+	*w.st = state{hits: w.st.hits[:0]}
 	s.scanner.scan(text, w.st)
 	if len(w.st.hits) == 0 {
 		return

@@ -47,7 +47,7 @@ func newScanner(r *Rules, owner *Scrubber) *scanner {
 	set(trigAt, "@", s.on[detEmail])
 	set(trigColon, ":", s.on[detConnString] || s.on[detIP] || s.names)
 	set(trigAssign, "=", s.names)
-	set(trigPercent, "%", any || s.names)
+	set(trigPercent, "%+", any || s.names)
 	set(trigEscape, "\\", any || s.names)
 	set(trigJWT, "J", s.on[detJWT])
 	set(trigPEM, "G", s.on[detPrivateKey])
@@ -96,8 +96,7 @@ func (s *scanner) scan(b []byte, st *state) {
 		case trigAssign:
 			s.assign(b, i, st)
 		case trigPercent:
-			i = s.percent(b, i, st)
-			continue
+			s.percent(b, i, st)
 		case trigEscape:
 			s.escape(b, i, st)
 		case trigJWT:

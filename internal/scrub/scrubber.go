@@ -51,7 +51,7 @@ func (s *Scrubber) part(b []byte, depth int) (clean []byte, changed bool) {
 
 func (s *Scrubber) release(st *state) {
 	clear(st.hits)
-	st.hits, st.escaped, st.depth = st.hits[:0], 0, 0
+	*st = state{hits: st.hits[:0]}
 	s.states.Put(st)
 }
 
