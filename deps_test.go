@@ -26,7 +26,8 @@ internal/record/rr: internal/record internal/exttool
 internal/record/vm: internal/record internal/exttool internal/sites internal/vm internal/watch
 internal/sites:
 internal/sweep:
-internal/scrubfile: internal/scrub
+internal/jfr:
+internal/scrubfile: internal/jfr internal/scrub
 internal/privacy: bundle internal/scrub internal/scrubfile
 internal/watch:
 internal/vm: internal/exttool internal/record

@@ -154,7 +154,7 @@ func noleak(ts *testscript.TestScript, neg bool, args []string) {
 			for where, text := range layers(b) {
 				for _, n := range list {
 					if bytes.Contains(text, []byte(n)) {
-						found[path+" ("+where+")"]++
+						found[path+" ("+where+"): "+n]++
 					}
 				}
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -37,11 +38,13 @@ func TestScripts(t *testing.T) {
 			self, err := exec.LookPath("tapedeck")
 			env.Setenv("TAPEDECK", self)
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("TAPEDECK_KEYS", filepath.Join(env.WorkDir, "keys.json"))
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"flip": flip,
-			"code": code,
+			"flip":  flip,
+			"code":  code,
+			"plant": plant, "noleak": noleak, "sqlcount": sqlcount,
 		},
 		RequireExplicitExec: true,
 	})

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
+	"github.com/tapedeck-dev/tapedeck/internal/scrubfile"
 )
 
 // scrubManifest scrubs the text in a manifest that comes from the program or its
@@ -43,7 +44,7 @@ func field(s *scrub.Scrubber, name string, v any) any {
 	case string:
 		return s.Field(scrub.Attr, name, v)
 	case []string:
-		return Args(s, v)
+		return scrubfile.Args(s, v)
 	case []any:
 		var args []string
 		for _, e := range v {
@@ -55,7 +56,7 @@ func field(s *scrub.Scrubber, name string, v any) any {
 			args = append(args, text)
 		}
 		if args != nil {
-			for i, clean := range Args(s, args) {
+			for i, clean := range scrubfile.Args(s, args) {
 				v[i] = clean
 			}
 			return v
@@ -79,30 +80,4 @@ func field(s *scrub.Scrubber, name string, v any) any {
 		}
 	}
 	return v
-}
-
-// Args scrubs a command line: --password=X and --password X by the option's
-// name, everything else as text.
-func Args(s *scrub.Scrubber, args []string) []string {
-	clean := make([]string, len(args))
-	option := "" // the one that the next argument may be the value of
-	for i, a := range args {
-		name, value, ok := strings.Cut(a, "=")
-		switch {
-		case strings.HasPrefix(a, "-") && ok:
-			clean[i] = name + "=" + s.Field(scrub.Attr, strings.TrimLeft(name, "-"), value)
-			option = ""
-		case strings.HasPrefix(a, "-"):
-			clean[i] = string(s.Text([]byte(a)).Bytes())
-			option = strings.TrimLeft(a, "-")
-		case option != "":
-			clean[i] = s.Field(scrub.Attr, option, a)
-			option = ""
-		case ok && i > 0:
-			clean[i] = name + "=" + s.Field(scrub.Env, name, value) // env NAME=VALUE prog
-		default:
-			clean[i] = string(s.Text([]byte(a)).Bytes())
-		}
-	}
-	return clean
 }

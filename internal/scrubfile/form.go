@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"path"
 	"strings"
+
+	"github.com/tapedeck-dev/tapedeck/internal/jfr"
 )
 
 // Form is a file format that can be scrubbed.
@@ -46,7 +48,7 @@ func FormOf(name, media string, head []byte) Form {
 		return SQLite
 	case bytes.HasPrefix(head, []byte("PAR1")):
 		return Parquet
-	case false:
+	case bytes.HasPrefix(head, []byte(jfr.Magic)):
 		return JFR
 	case bytes.HasPrefix(head, []byte("WARC/1.")):
 		return WARC

@@ -135,6 +135,8 @@ func rewriteAt(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer,
 	switch form {
 	case Parquet:
 		return parquetFile(s, dst, in, st.Size())
+	case JFR:
+		return jfrFile(s, dst, in, st.Size())
 	}
 	out, err := InMemory(bytes.NewReader(nil))
 	if err != nil {
