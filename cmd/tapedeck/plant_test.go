@@ -27,7 +27,7 @@ func plant(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(os.MkdirAll(filepath.Join(dir, sub), 0o755))
 	}
 	write := func(name string, b []byte) { ts.Check(os.WriteFile(filepath.Join(dir, name), b, 0o600)) }
-	var text, logs bytes.Buffer
+	var text, logs, events bytes.Buffer
 	var entries []any
 	var records bytes.Buffer
 	n := 0
@@ -35,6 +35,7 @@ func plant(ts *testscript.TestScript, _ bool, args []string) {
 		for _, v := range all[kind] {
 			n++
 			fmt.Fprintf(&text, "%d: the %s is %s today\n", n, kind, v)
+			fmt.Fprintf(&events, "the %s is %s\x1e", kind, v)
 			line, _ := json.Marshal(map[string]any{"n": n, "msg": "saw " + v + " again", "field": v,
 				"body": base64.StdEncoding.EncodeToString([]byte("it was " + v)), "url": "http://shop.example/?q=" + url.QueryEscape(v)})
 			logs.Write(append(line, '\n'))
@@ -43,6 +44,7 @@ func plant(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	write("stdin.txt", text.Bytes())
+	write("events.txt", events.Bytes()) // a key has several lines
 	write("log/app.log", text.Bytes())
 	write("log/app.ndjson", logs.Bytes())
 	har, _ := json.Marshal(map[string]any{"log": map[string]any{"version": "1.2", "entries": entries}})
@@ -152,7 +154,7 @@ func plantJFR(ts *testscript.TestScript, dir string, all map[string][]string) {
 		ts.Fatalf("javac: %v\n%s", err, out)
 	}
 	c := exec.Command("java", "-XX:StartFlightRecording=settings=profile,jdk.JavaExceptionThrow#enabled=true,filename="+filepath.Join(dir, "incident.jfr"),
-		"-Dshop.mail="+all["email"][1], "-Ddb.url="+all["conn_string"][1], "-cp", classes, "Canary", filepath.Join(dir, "stdin.txt"), all["github"][2])
+		"-Dshop.mail="+all["email"][1], "-Ddb.url="+all["conn_string"][1], "-cp", classes, "Canary", filepath.Join(dir, "events.txt"), all["github"][2])
 	for _, kind := range sortedKeys(all) {
 		for i, v := range all[kind] {
 			c.Env = append(c.Env, fmt.Sprintf("SHOP_%s_%d=%s", kind, i, v))

@@ -64,7 +64,10 @@ func (w *walker) field(r *cursor, f *field, path string, depth int) {
 
 func (w *walker) one(r *cursor, f *field, path string, depth int) {
 	if f.pool {
-		r.varint()
+		start, id := r.at, r.varint()
+		if f.of.prim == stringType && r.err == nil {
+			w.tell(found{Field: Field{w.typ, path, f.name}, text: w.pool[id], id: id, ref: true, start: start, end: r.at})
+		}
 		return
 	}
 	w.value(r, f.of, path, f.name, depth)
@@ -102,15 +105,18 @@ func (w *walker) text(r *cursor, path, name string) {
 	if enc == encPool {
 		s = w.pool[id]
 	}
-	switch path {
-	case "key":
-		w.key = s
-	case "value":
-		if w.key != "" {
-			name = w.key
-		}
+	w.tell(found{Field: Field{w.typ, path, name}, text: s, id: id, ref: enc == encPool, start: start, end: r.at})
+}
+
+// tell hands a string over. In an event of keys and values, the key names the value.
+func (w *walker) tell(f found) {
+	switch {
+	case f.Path == "key":
+		w.key = f.text
+	case f.Path == "value" && w.key != "":
+		f.Name = w.key
 	}
-	w.each(found{Field: Field{w.typ, path, name}, text: s, id: id, ref: enc == encPool, start: start, end: r.at})
+	w.each(f)
 }
 
 // checkpoint reads the constants of a checkpoint, behind its head.
