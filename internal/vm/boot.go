@@ -15,6 +15,10 @@ import (
 
 const bootLimit = 2 * time.Minute
 
+// blankSize is how large the guest takes its disk to be: it looks only at
+// boot. The program's files have to fit; none of it is ever written.
+const blankSize = 1 << 40
+
 // boot starts the kernel, waits until init says that it is ready, and saves
 // the machine's state.
 func (b *Base) boot(ctx context.Context, k *Kernel) error {
@@ -26,10 +30,13 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 	}
 	defer os.Remove(initrd)
 	blank := filepath.Join(b.Dir, "blank")
-	if err := os.WriteFile(blank, make([]byte, diskSize), 0o600); err != nil {
+	if err := os.WriteFile(blank, nil, 0o600); err != nil {
 		return err
 	}
 	defer os.Remove(blank)
+	if err := os.Truncate(blank, blankSize); err != nil {
+		return err
+	}
 	if err := createQcow2(b.Snapshot()); err != nil {
 		return err
 	}
