@@ -37,7 +37,7 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 	if err := os.Truncate(blank, blankSize); err != nil {
 		return err
 	}
-	if err := createQcow2(b.Snapshot()); err != nil {
+	if err := createQcow2(b.Snapshot(), diskSize); err != nil {
 		return err
 	}
 	console, serial := filepath.Join(b.Dir, "console"), filepath.Join(b.Dir, "serial")
@@ -45,8 +45,8 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 	defer os.Remove(serial)
 	args := b.Machine.args("")
 	args = append(args, files(console, serial)...)
-	args = append(args, disk(blank)...)
-	args = append(args, snapshot(b.Snapshot())...)
+	args = append(args, disk(blank, aioThreads)...)
+	args = append(args, "-drive", "file="+escape(b.Snapshot())+",format=qcow2,if=none,id=snap")
 	args = append(args, "-kernel", k.vmlinux(), "-initrd", initrd, "-append", bootLine)
 	p, err := b.QEMU.start(ctx, args, rights{write: []string{b.Dir}, read: []string{k.Dir}})
 	if err != nil {

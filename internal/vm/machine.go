@@ -44,17 +44,22 @@ func files(console, serial string) []string {
 
 // disk attaches the program's files. Both nodes must be read-only, or QEMU
 // would replay against a disk that the recording changed.
-func disk(image string) []string {
+func disk(image, aio string) []string {
 	return []string{
-		"-drive", "file=" + escape(image) + ",format=raw,if=none,id=world,readonly=on",
+		"-drive", "file=" + escape(image) + ",format=raw,if=none,id=world,readonly=on,aio=" + aio,
 		"-drive", "driver=blkreplay,if=none,image=world,id=worldrr,readonly=on",
 		"-device", "virtio-blk-device,drive=worldrr",
 	}
 }
 
-// snapshot attaches the snapshot's file.
-func snapshot(file string) []string {
-	return []string{"-drive", "file=" + escape(file) + ",format=qcow2,if=none,id=snap"}
+// snapshot attaches the snapshot's file. QEMU writes to it even to load it, so
+// the file that it sees is made of base, which stays as it is, and a scratch
+// file of the machine's own: an image of an image.
+func snapshot(base, scratch, aio string) []string {
+	return []string{"-drive", "if=none,id=snap,driver=qcow2,file.driver=qcow2" +
+		",file.file.driver=file,file.file.aio=" + aio + ",file.file.filename=" + escape(scratch) +
+		",file.backing.driver=raw,file.backing.read-only=on" +
+		",file.backing.file.driver=file,file.backing.file.aio=" + aio + ",file.backing.file.filename=" + escape(base)}
 }
 
 // escape doubles commas, which separate options in QEMU's arguments.

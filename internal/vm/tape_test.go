@@ -140,7 +140,7 @@ func TestTapeVersions(t *testing.T) {
 func aSnapshot(t *testing.T) (Base, []byte) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), snapshotFile)
-	if err := createQcow2(name); err != nil {
+	if err := createQcow2(name, diskSize); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(name)
