@@ -48,6 +48,7 @@ func TestTapeHostile(t *testing.T) {
 		change func(*Tape)
 	}{
 		"cpu with options":            {"base.machine", func(t *Tape) { t.Base.Machine.CPU = "max,foo=on" }},
+		"cpu with a path":             {"base.machine", func(t *Tape) { t.Base.Machine.CPU = "max,foo=/etc/shadow" }},
 		"cpu as an option":            {"base.machine", func(t *Tape) { t.Base.Machine.CPU = "-S" }},
 		"no cpu":                      {"base.machine", func(t *Tape) { t.Base.Machine.CPU = "" }},
 		"cpu with a newline":          {"base.machine", func(t *Tape) { t.Base.Machine.CPU = "max\n" }},
