@@ -12,6 +12,13 @@ import (
 
 func TestCreateQcow2(t *testing.T) {
 	t.Parallel()
+	scratch := filepath.Join(t.TempDir(), "scratch.qcow2")
+	if err := createQcow2(scratch, scratchSize); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("qemu-img", "check", scratch).CombinedOutput(); err != nil {
+		t.Errorf("qemu-img check: %v\n%s", err, out)
+	}
 	name := filepath.Join(t.TempDir(), "x.qcow2")
 	if err := createQcow2(name, diskSize); err != nil {
 		t.Fatal(err)

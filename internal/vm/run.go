@@ -141,9 +141,15 @@ func Run(ctx context.Context, s Spec) (*Result, error) {
 	if err := m.Quit(); err != nil {
 		return nil, err
 	}
-	// On a full disk QEMU says so and goes on: its log is then worth nothing.
+	// On a full disk QEMU goes on, and says so if it tries to write more than
+	// once: its log is then worth nothing.
 	if words := m.words.String(); strings.Contains(words, "write error") {
 		return nil, fmt.Errorf("write %s: %s", s.Log, words)
+	}
+	if s.Mode == Record {
+		if _, err := CountLog(s.Log); err != nil && !errors.Is(err, ErrLogVersion) {
+			return nil, fmt.Errorf("write %s: %w; is the disk full?", s.Log, err)
+		}
 	}
 	r.CPU = m.CPU()
 	if r.Frames, err = readConsole(m.console); err != nil {
