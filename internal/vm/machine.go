@@ -23,7 +23,7 @@ func DefaultMachine() Machine { return Machine{Memory: 1024, Shift: 3, CPU: "max
 // here, and neither do security modules that have no rules. Yama and Landlock
 // are kept, since programs can see them.
 const bootLine = "console=ttyS0 quiet panic=-1 nokaslr norandmaps tsc=reliable mitigations=off random.trust_cpu=on " +
-	"tsc_early_khz=1000000 no_timer_check cryptomgr.notests init_on_alloc=0 audit=0 apparmor=0 integrity_audit=0 ima=off lsm=yama,landlock psi=0"
+	"tsc_early_khz=1000000 no_timer_check cryptomgr.notests init_on_alloc=0 audit=0 apparmor=0 integrity_audit=0 ima=off lsm=yama,landlock psi=0 cgroup_disable=memory"
 
 const consolePort = 0x402 // CONSOLE_PORT in guest/proto.h
 
