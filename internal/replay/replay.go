@@ -114,7 +114,7 @@ func openVM(ctx context.Context, r *bundle.Reader, cache string) (t *Tape, err e
 			return nil, &bundle.DamagedError{Path: vmDir + name, Offset: -1, Need: "SHA-256 " + want, Found: got}
 		}
 	}
-	qemu, err := vm.FindQEMU(ctx)
+	qemu, err := vm.CachedQEMU(ctx, cache)
 	if err != nil {
 		return nil, err
 	}
