@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,6 +116,14 @@ func (w *Writer) AddFile(name, hostPath string, info FileInfo) error {
 		return fmt.Errorf("%s: need a regular file, found %s", hostPath, st.Mode().Type())
 	}
 	return w.Add(name, f, info)
+}
+
+// Files lists what has been added so far, with sizes and digests: whoever
+// attests to a bundle's files does it in a last one.
+func (w *Writer) Files() []File {
+	w.mu.Lock()
+	defer w.leave()
+	return slices.Clone(w.files)
 }
 
 // Abort gives the bundle up. It may be called at any time, more than once, and
