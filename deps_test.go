@@ -28,6 +28,8 @@ internal/watch:
 internal/vm: internal/exttool internal/record
 internal/replay: bundle internal/exttool internal/record internal/vm internal/record/rr
 internal/rewind: internal/exttool
+internal/attest: bundle
+internal/sbom:
 cmd/tapedeck: *
 `
 

@@ -42,6 +42,9 @@ func pack(ctx context.Context, out string, job record.Job, rec *record.Recording
 		name, value, _ := strings.Cut(e, "=")
 		m.Env[name] = value
 	}
+	if err := attestTo(w, m, rec); err != nil {
+		return 0, err
+	}
 	if err := w.Commit(m); err != nil {
 		return 0, err
 	}
