@@ -49,7 +49,7 @@ type Recorder struct {
 	world    *machine.World
 	program  machine.Program
 	uses     []string // files that the native run used; nil without one
-	strategy string // of chaos
+	strategy string   // of chaos
 	attempts atomic.Int64
 	warnings []string
 
