@@ -112,7 +112,7 @@ func (l *lister) program(out *Document) string {
 	if l.built, err = readGo(f); err == nil {
 		describeGo(&c, l.built)
 	} else {
-		c.comment = "version unknown: no build info of Go in it"
+		c.comment = "version unknown: only what Go built says it"
 	}
 	id := l.doc.add(c)
 	if l.built != nil {
@@ -184,7 +184,14 @@ func (l *lister) libraries(id string) {
 			l.list(id, relation, db.component(owner))
 		case owner == "" && strings.HasSuffix(f, ".jar"):
 			l.list(id, relation, jar(f, l.host(f)))
-		case owner == "" && f != l.p.Path:
+		case owner != "" || f == l.p.Path || inDistribution(f):
+		case cpython(f) != "":
+			if v := cpython(f); !seen["cpython "+v] {
+				seen["cpython "+v] = true
+				l.list(id, relation, component{name: "cpython", version: v, purl: purl("generic", "cpython", v), purpose: "LIBRARY",
+					source: f, comment: "patch level unknown: no package of the system owns it"})
+			}
+		default:
 			l.list(id, relation, l.orphan(f))
 		}
 	}

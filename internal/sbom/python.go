@@ -7,9 +7,29 @@ import (
 	"strings"
 )
 
-// python lists the distributions in whose modules the program had a look.
+// cpython is the interpreter that a library belongs to which no package owns:
+// libpython3.11.so.1.0, lib/python3.11/lib-dynload/_json….so. "" is none.
+func cpython(file string) string {
+	version, ok := strings.CutPrefix(filepath.Base(file), "libpython")
+	if dir, _, found := cutFolder(file, "/lib-dynload/"); found {
+		version, ok = strings.CutPrefix(filepath.Base(filepath.Dir(dir)), "python")
+	}
+	version, _, _ = strings.Cut(version, ".so")
+	if !ok || version == "" || strings.Trim(version, "0123456789.") != "" {
+		return ""
+	}
+	return version
+}
+
+// inDistribution tells whether a file is one of those that python goes by.
+func inDistribution(file string) bool {
+	return strings.Contains(file, "/site-packages/") || strings.Contains(file, "/dist-packages/")
+}
+
+// python lists the distributions in whose modules the program had a look, and
+// the modules of which no distribution is known.
 func python(root string, files []string) []component {
-	used := map[string]map[string]bool{} // folder to top-level names
+	used := map[string]map[string]bool{} // folder to top-level names; whether their distribution is known
 	for _, f := range files {
 		dir, rest, ok := cutFolder(f, "/site-packages/")
 		if !ok {
@@ -18,18 +38,20 @@ func python(root string, files []string) []component {
 			}
 		}
 		top, _, _ := strings.Cut(rest, "/")
+		if strings.HasSuffix(top, ".dist-info") || strings.HasSuffix(top, ".egg-info") {
+			continue // whoever lists the distributions looks at all of them
+		}
 		top, _, _ = strings.Cut(top, ".") // six.py, _yaml.cpython-311.so
 		if used[dir] == nil {
 			used[dir] = map[string]bool{}
 		}
-		used[dir][top] = true
+		if top != "" {
+			used[dir][top] = false
+		}
 	}
 	var list []component
 	for dir, tops := range used {
-		entries, err := os.ReadDir(filepath.Join(root, dir))
-		if err != nil {
-			continue
-		}
+		entries, _ := os.ReadDir(filepath.Join(root, dir))
 		for _, e := range entries {
 			name, ok := strings.CutSuffix(e.Name(), ".dist-info")
 			if !ok {
@@ -39,8 +61,12 @@ func python(root string, files []string) []component {
 			}
 			name, version, _ := strings.Cut(name, "-")
 			version, _, _ = strings.Cut(version, "-py")
-			if !uses(filepath.Join(root, dir, e.Name()), name, tops) {
+			mine := modules(filepath.Join(root, dir, e.Name()), name, tops)
+			if len(mine) == 0 {
 				continue
+			}
+			for _, m := range mine {
+				tops[m] = true // has an owner
 			}
 			c := component{name: name, version: version, purl: purl("pypi", strings.ReplaceAll(strings.ToLower(name), "_", "-"), version), purpose: "LIBRARY", source: dir}
 			if version == "" {
@@ -48,22 +74,26 @@ func python(root string, files []string) []component {
 			}
 			list = append(list, c)
 		}
+		for top, owned := range tops {
+			// Else it is a file of settings, or one that was looked for in vain.
+			st, err := os.Stat(filepath.Join(root, dir, top))
+			if !owned && err == nil && st.IsDir() && top != "__pycache__" {
+				list = append(list, component{name: top, purpose: "LIBRARY", source: dir, comment: "version unknown: no distribution says that the module is its own"})
+			}
+		}
 	}
 	slices.SortFunc(list, func(a, b component) int { return strings.Compare(a.source+"/"+a.name, b.source+"/"+b.name) })
 	return list
 }
 
-// uses tells whether one of the names belongs to a distribution.
-func uses(info, name string, tops map[string]bool) bool {
-	if tops[name] || tops[strings.ToLower(name)] || tops[strings.ReplaceAll(name, "-", "_")] {
-		return true
-	}
-	for _, t := range strings.Fields(string(readSmall(filepath.Join(info, "top_level.txt")))) {
-		if tops[t] {
-			return true
-		}
-	}
-	return false
+// modules are those of the top-level names that belong to a distribution.
+func modules(info, name string, tops map[string]bool) []string {
+	own := append(strings.Fields(string(readSmall(filepath.Join(info, "top_level.txt")))),
+		name, strings.ToLower(name), strings.ReplaceAll(name, "-", "_"))
+	return slices.DeleteFunc(own, func(n string) bool {
+		_, ok := tops[n]
+		return !ok
+	})
 }
 
 // cutFolder cuts a path behind the last occurrence of a folder.

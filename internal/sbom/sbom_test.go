@@ -220,7 +220,7 @@ func TestUnknown(t *testing.T) {
 		"nothing":         {Program{}, "didn't tell which file"},
 		"no such file":    {Program{Path: "/no/such/file"}, "couldn't be read"},
 		"a folder":        {Program{Path: dir}, "it is no regular file"},
-		"noise":           {Program{Path: filepath.Join(dir, "noise")}, "no build info of Go"},
+		"noise":           {Program{Path: filepath.Join(dir, "noise")}, "only what Go built says it"},
 		"not of a system": {Program{Path: "/bin/true", Files: []string{filepath.Join(dir, "lib.so")}}, "no package of the system owns the file"},
 		"no dpkg":         {Program{Path: "/noise", Root: dir, Files: []string{"/noise"}}, "there is no database of dpkg"},
 	} {
@@ -265,6 +265,9 @@ func TestLanguages(t *testing.T) {
 	put(site+"requests-2.31.0.dist-info/METADATA", "")
 	put(site+"yaml/__init__.py", "")
 	put(site+"PyYAML-6.0.1.dist-info/top_level.txt", "_yaml\nyaml\n")
+	put(site+"orphan/__init__.py", "")
+	put("opt/lib/python3.13/lib-dynload/_json.cpython-313-x86_64-linux-gnu.so", "")
+	put("opt/lib/libpython3.13.so.1.0", "")
 	put(site+"unused-1.0.dist-info/METADATA", "")
 	put("app/node_modules/@scope/pkg/lib/a.js", "")
 	put("app/node_modules/@scope/pkg/package.json", `{"version":"3.2.1"}`)
@@ -275,6 +278,8 @@ func TestLanguages(t *testing.T) {
 	put("app/noise.jar", "PK")
 	d := describe(t, Program{Path: "/app/run.py", Root: root, Files: []string{
 		"/app/run.py", "/usr/lib/x/libz.so.1", "/usr/share/java/owned.jar", "/" + site + "requests/api.py", "/" + site + "yaml/__init__.py",
+		"/" + site + "yaml/_yaml.cpython-313-x86_64-linux-gnu.so", "/" + site + "orphan/__init__.py", "/" + site + "gone/__init__.py",
+		"/opt/lib/python3.13/lib-dynload/_json.cpython-313-x86_64-linux-gnu.so", "/opt/lib/libpython3.13.so.1.0",
 		"/app/node_modules/@scope/pkg/lib/a.js", "/app/node_modules/broken/index.js", "/app/guava.jar", "/app/old.jar", "/app/noise.jar",
 	}}, nil)
 	for _, c := range []struct{ name, version, purl string }{
@@ -283,6 +288,8 @@ func TestLanguages(t *testing.T) {
 		{"libz1", "1:1.3", "pkg:deb/ubuntu/libz1@1:1.3?arch=amd64&distro=ubuntu-24.04"},
 		{"requests", "2.31.0", "pkg:pypi/requests@2.31.0"},
 		{"PyYAML", "6.0.1", "pkg:pypi/pyyaml@6.0.1"},
+		{"orphan", unknown, ""},
+		{"cpython", "3.13", "pkg:generic/cpython@3.13"},
 		{"@scope/pkg", "3.2.1", "pkg:npm/%40scope/pkg@3.2.1"},
 		{"broken", unknown, "pkg:npm/broken"},
 		{"com.google.guava/guava", "33.0", "pkg:maven/com.google.guava/guava@33.0"},
@@ -301,7 +308,7 @@ func TestLanguages(t *testing.T) {
 	if p := d.find(t, "python3.12-minimal"); p.Supplier != "Organization: Some One" {
 		t.Errorf("supplier %q", p.Supplier)
 	}
-	if len(d.Packages) != 11 { // and tapedeck
+	if len(d.Packages) != 13 { // and tapedeck
 		t.Errorf("%d packages", len(d.Packages))
 	}
 }
