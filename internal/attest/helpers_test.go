@@ -5,9 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -108,13 +105,4 @@ func signers(keys ...*PrivateKey) (list []Signer) {
 		list = append(list, Signer{Key: k.Public()})
 	}
 	return list
-}
-
-func writeKey(t testing.TB, dir, name string, k *PrivateKey) string {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(k.signer)
-	must(t, err)
-	file := filepath.Join(dir, name)
-	must(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600))
-	return file
 }

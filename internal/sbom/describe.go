@@ -67,7 +67,6 @@ type lister struct {
 	version string
 	notes   []string // what isn't known
 	script  string   // the interpreter that the program's first line names
-	dynamic []string // libraries, as far as the ELF headers tell
 	built   *debug.BuildInfo
 	full    bool
 }
