@@ -31,7 +31,7 @@ Exit codes:
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
 			if asJSON && raw || parts && (asJSON || raw) {
-				return usageError("need one of --json, --manifest and --sbom")
+				return usageError("need either --json, --manifest or --sbom")
 			}
 			r, done, err := openBundle(c, lim, args[0])
 			if err != nil {

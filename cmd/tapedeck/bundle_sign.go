@@ -32,7 +32,7 @@ after the other. A damaged bundle, or one without digests, isn't signed.`,
 		Example: `  tapedeck bundle keygen team.key
   tapedeck bundle sign --key team.key incident.tar.zst
   tapedeck bundle sign --key ci.key --builder https://ci.example.org/tapedeck -o signed.tar.zst incident.tar.zst
-  tapedeck bundle verify --key team.key.pub incident.tar.zst
+  tapedeck bundle verify --signed-by team.key.pub incident.tar.zst
 
 Exit codes:
   0  signed   1  error   3  damaged, not signed   4  usage

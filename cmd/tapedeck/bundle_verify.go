@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,9 +15,8 @@ import (
 )
 
 type verifyOptions struct {
+	policyFlags
 	json, all, strict bool
-	policy            string
-	keys              []string
 }
 
 // verification is the output of verify --json.
@@ -35,18 +33,18 @@ func newBundleVerifyCommand(lim *limitFlags) *cobra.Command {
 		Long: `Verify reads every file and says of each that it is ok, damaged, missing (in the
 manifest, not in the bundle), unlisted (the other way round), or unverified: the
 manifest has no digest for it. A bundle without digests is never ok. Detached is
-a signature of the manifest: with --key or --policy it is looked at, too. The
-policy file says who must have signed, what must have been scrubbed or encrypted,
-and more: docs/attestations.md.`,
+a signature of the manifest: it is looked at with --signed-by or --policy, whose
+file says who must have signed, what must have been scrubbed or encrypted, and
+more: docs/attestations.md.`,
 		Example: `  tapedeck bundle verify incident.tar.zst
   tapedeck bundle verify --strict --json incident.tar.zst
-  tapedeck bundle verify --key team.key.pub incident.tar.zst
+  tapedeck bundle verify --signed-by team.key.pub incident.tar.zst
   tapedeck bundle verify --policy policy.yaml incident.tar.zst
 
 Exit codes:
   0  no damage   1  error   3  damage; with --strict also: not verified   4  usage
   10  no such bundle   11  too damaged to be opened   12  newer version
-  13  intact, but not what --policy or --key asks for`,
+  13  intact, but not what --policy or --signed-by asks for`,
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
 			policy, err := o.load()
@@ -65,34 +63,8 @@ Exit codes:
 	f.BoolVar(&o.json, "json", false, "print the report as JSON")
 	f.BoolVar(&o.all, "all", false, "print a line for every file, not only for those that aren't ok")
 	f.BoolVar(&o.strict, "strict", false, "files without a digest count as damage")
-	f.StringVar(&o.policy, "policy", "", "`FILE` that says what the bundle must prove, YAML")
-	f.StringArrayVar(&o.keys, "key", nil, "public key `FILE` that must have signed; repeatable")
+	o.policyFlags.add(c)
 	return c
-}
-
-// load returns the policy that the flags make up, or nil.
-func (o verifyOptions) load() (*attest.Policy, error) {
-	switch {
-	case o.policy != "" && len(o.keys) > 0:
-		return nil, usageError("need either --policy or --key: the policy says itself whose signatures count")
-	case o.policy != "":
-		return attest.LoadPolicy(o.policy)
-	case len(o.keys) == 0:
-		return nil, nil
-	}
-	p := &attest.Policy{}
-	for _, file := range o.keys {
-		k, err := attest.ReadPublic(file)
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(p.Signers, func(s attest.Signer) bool { return s.Key.ID() == k.ID() }) {
-			return nil, usageError("--key %s is a key that was named already", file)
-		}
-		p.Signers = append(p.Signers, attest.Signer{Name: file, Key: k})
-	}
-	p.Threshold = len(p.Signers)
-	return p, nil
 }
 
 func runBundleVerify(ctx context.Context, o verifyOptions, policy *attest.Policy, r *bundle.Reader, out io.Writer) error {
@@ -120,27 +92,6 @@ func runBundleVerify(ctx context.Context, o verifyOptions, policy *attest.Policy
 		return &codeError{code: exitRefused}
 	}
 	return nil
-}
-
-func printVerdict(out io.Writer, v *attest.Verdict) error {
-	if v == nil {
-		return nil
-	}
-	for _, s := range v.SignedBy {
-		fmt.Fprintln(out, "signed by", s)
-	}
-	for _, s := range v.Ignored {
-		fmt.Fprintln(out, "ignored:", s)
-	}
-	for _, x := range v.Violations {
-		fmt.Fprintln(out, "refused:", x)
-	}
-	what := "policy: fulfilled"
-	if !v.OK {
-		what = "policy: not fulfilled"
-	}
-	_, err := fmt.Fprintln(out, what)
-	return err
 }
 
 func printReport(out io.Writer, rep *bundle.Report, all bool) error {

@@ -150,14 +150,12 @@ func (p *Policy) checkAge(m *bundle.Manifest, now time.Time, v *Verdict) {
 }
 
 func (p *Policy) checkRedaction(r *bundle.Reader, v *Verdict) {
-	done := r.Manifest().Privacy.Redaction
+	done := newRedactions(r.Manifest().Privacy.Redaction)
 	for _, rule := range p.Redaction {
 		for _, set := range rule.Rulesets {
 			var missing []string
 			for _, f := range r.Files() {
-				if matchPath(rule.Path, f.Path) && !slices.ContainsFunc(done, func(d bundle.Redaction) bool {
-					return d.Ruleset == set && matchPath(d.Path, f.Path)
-				}) {
+				if matchPath(rule.Path, f.Path) && !done.has(set, f.Path) {
 					missing = append(missing, f.Path)
 				}
 			}
@@ -166,6 +164,37 @@ func (p *Policy) checkRedaction(r *bundle.Reader, v *Verdict) {
 			}
 		}
 	}
+}
+
+// redactions answers quickly, since a manifest may have an entry for each of
+// its files.
+type redactions struct {
+	exact    map[redacted]bool
+	patterns map[string][]string // by rule set
+}
+
+type redacted struct{ ruleset, path string }
+
+// What counts of a manifest's patterns, for one rule set and in length: whoever
+// wrote the manifest must not make the check long.
+const (
+	maxPatterns = 100
+	maxPattern  = 1024
+)
+
+func newRedactions(list []bundle.Redaction) redactions {
+	d := redactions{map[redacted]bool{}, map[string][]string{}}
+	for _, e := range list {
+		d.exact[redacted{e.Ruleset, e.Path}] = true
+		if strings.ContainsAny(e.Path, `*?[\`) && len(e.Path) <= maxPattern && len(d.patterns[e.Ruleset]) < maxPatterns {
+			d.patterns[e.Ruleset] = append(d.patterns[e.Ruleset], e.Path)
+		}
+	}
+	return d
+}
+
+func (d redactions) has(ruleset, path string) bool {
+	return d.exact[redacted{ruleset, path}] || slices.ContainsFunc(d.patterns[ruleset], func(p string) bool { return matchPath(p, path) })
 }
 
 func (p *Policy) checkEncryption(r *bundle.Reader, v *Verdict) {

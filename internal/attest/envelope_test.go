@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
@@ -214,6 +215,41 @@ func TestSwappedProvenance(t *testing.T) {
 	must(t, err)
 	if v.OK || !strings.Contains(v.Violations[0].Found, "traces/vm/replay.log") {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestNoDigests: a signature of a manifest without digests covers nothing.
+func TestNoDigests(t *testing.T) {
+	t.Parallel()
+	key := newKey(t)
+	for _, manifest := range []string{
+		"version: 1\nrecorders: []\n",
+		"version: 1\nrecorders: []\nfiles:\n  - {path: a, size: 1}\n",
+	} {
+		s := &Statement{Type: StatementType, PredicateType: PredicateType, Subject: []Resource{{Name: bundle.ManifestName, Digest: map[string]string{"sha256": digest([]byte(manifest))}}}}
+		s.Predicate = provenance(someManifest(), Run{})
+		e, err := Sign(s, key)
+		must(t, err)
+		env, err := e.Encode()
+		must(t, err)
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for name, data := range map[string]string{bundle.ManifestName: manifest, "a": "x", "attestations/x.dsse.json": string(env)} {
+			must(t, w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(data)), Mode: 0o644}))
+			_, err := w.Write([]byte(data))
+			must(t, err)
+		}
+		must(t, w.Close())
+		r, err := bundle.NewReader(bytes.NewReader(b.Bytes()), int64(b.Len()))
+		must(t, err)
+		v, err := (&Policy{Signers: signers(key), Threshold: 1}).Check(r, when)
+		must(t, err)
+		if v.OK || len(v.SignedBy) != 1 || !strings.Contains(v.Violations[0].String(), "a digest of every file") {
+			t.Errorf("%+v", v)
+		}
+		if _, err := Subject(r, ""); !errors.Is(err, ErrMalformed) {
+			t.Errorf("signed: %v", err)
+		}
 	}
 }
 

@@ -129,13 +129,16 @@ func TestPolicyRules(t *testing.T) {
 		"second recorder": {Policy{Recorders: []string{"vm"}}, func(m *bundle.Manifest, _ map[string]string) {
 			m.Recorders = append(m.Recorders, bundle.Recorder{"kind": "ebpf"})
 		}, `found "ebpf"`},
-		"no recorder":     {Policy{Recorders: []string{"vm"}}, func(m *bundle.Manifest, _ map[string]string) { m.Recorders = nil }, "found none"},
-		"young":           {Policy{MaxAge: 2 * time.Hour}, nil, ""},
-		"old":             {Policy{MaxAge: 30 * time.Minute}, nil, "max_age: need a recording of the last 30m0s, found 2025-01-03T12:34:56Z"},
-		"from tomorrow":   {Policy{MaxAge: time.Hour}, func(m *bundle.Manifest, _ map[string]string) { m.CreatedAt = when.Add(24 * time.Hour) }, "max_age"},
-		"scrubbed":        {Policy{Redaction: []Redaction{{"inputs/**", []string{"gdpr_default"}}}}, nil, ""},
-		"other rules":     {Policy{Redaction: []Redaction{{"inputs/**", []string{"gdpr_default", "pci"}}}}, nil, "redaction: need rule set pci applied to inputs/**, found not to inputs/http_vcr/a.warc"},
-		"not everywhere":  {Policy{Redaction: []Redaction{{"**", []string{"gdpr_default"}}}}, nil, "not to traces/vm/replay.log"},
+		"no recorder":    {Policy{Recorders: []string{"vm"}}, func(m *bundle.Manifest, _ map[string]string) { m.Recorders = nil }, "found none"},
+		"young":          {Policy{MaxAge: 2 * time.Hour}, nil, ""},
+		"old":            {Policy{MaxAge: 30 * time.Minute}, nil, "max_age: need a recording of the last 30m0s, found 2025-01-03T12:34:56Z"},
+		"from tomorrow":  {Policy{MaxAge: time.Hour}, func(m *bundle.Manifest, _ map[string]string) { m.CreatedAt = when.Add(24 * time.Hour) }, "max_age"},
+		"scrubbed":       {Policy{Redaction: []Redaction{{"inputs/**", []string{"gdpr_default"}}}}, nil, ""},
+		"other rules":    {Policy{Redaction: []Redaction{{"inputs/**", []string{"gdpr_default", "pci"}}}}, nil, "redaction: need rule set pci applied to inputs/**, found not to inputs/http_vcr/a.warc"},
+		"not everywhere": {Policy{Redaction: []Redaction{{"**", []string{"gdpr_default"}}}}, nil, "not to traces/vm/replay.log"},
+		"by name": {Policy{Redaction: []Redaction{{"inputs/**", []string{"pci"}}}}, func(m *bundle.Manifest, _ map[string]string) {
+			m.Privacy.Redaction = append(m.Privacy.Redaction, bundle.Redaction{Path: "inputs/http_vcr/a.warc", Ruleset: "pci"})
+		}, ""},
 		"nothing there":   {Policy{Redaction: []Redaction{{"inputs/sql/**", []string{"pci"}}}}, nil, ""},
 		"in clear":        {Policy{Encrypted: []bundle.Class{bundle.Restricted}}, nil, "encrypted: need files of class restricted to be encrypted, found traces/vm/replay.log in clear"},
 		"class not there": {Policy{Encrypted: []bundle.Class{bundle.Public}}, nil, ""},
