@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -87,8 +88,21 @@ func (l *lister) list(from, relation string, c component) {
 	l.doc.relate(from, relation, l.doc.add(c))
 }
 
-// host is where a path of the program is on this machine.
-func (l *lister) host(path string) string { return filepath.Join(l.p.Root, path) }
+// openFile opens a file of the program. Below a root, links can't lead out of it:
+// an image's files would be taken for those of this machine. A pipe doesn't
+// block.
+func openFile(root, path string) (*os.File, error) {
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK
+	if root == "" || root == "/" {
+		return os.OpenFile(path, flags, 0)
+	}
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.OpenFile(strings.TrimPrefix(filepath.Clean(path), "/"), flags, 0)
+}
 
 func (l *lister) program(out *Document) string {
 	c := component{name: filepath.Base(l.p.Path), file: l.p.Path, purpose: "APPLICATION"}
@@ -97,7 +111,7 @@ func (l *lister) program(out *Document) string {
 		return l.doc.add(c)
 	}
 	l.doc.Name = c.name
-	f, err := os.Open(l.host(l.p.Path))
+	f, err := openFile(l.p.Root, l.p.Path)
 	if err != nil {
 		c.comment = "the executable couldn't be read, so neither its digest nor its parts are known"
 		return l.doc.add(c)
@@ -139,9 +153,9 @@ func (l *lister) self(self *debug.BuildInfo) string {
 func (l *lister) libraries(id string) {
 	files := l.p.Files
 	if files == nil && l.p.Path != "" {
-		files = needed(l.host(l.p.Path), l.p.Root)
+		files = needed(l.p.Root, l.p.Path)
 		if l.script != "" {
-			files = append(files, needed(l.host(l.script), l.p.Root)...)
+			files = append(files, needed(l.p.Root, l.script)...)
 		}
 		l.note("libraries that were loaded at run time: the recorder didn't watch; those here are what the executable's headers name")
 	}
@@ -182,7 +196,7 @@ func (l *lister) libraries(id string) {
 			seen[owner] = true
 			l.list(id, relation, db.component(owner))
 		case owner == "" && strings.HasSuffix(f, ".jar"):
-			l.list(id, relation, jar(f, l.host(f)))
+			l.list(id, relation, jar(l.p.Root, f))
 		case owner != "" || f == l.p.Path || inDistribution(f):
 		case cpython(f) != "":
 			if v := cpython(f); !seen["cpython "+v] {
@@ -205,7 +219,7 @@ func (l *lister) libraries(id string) {
 // orphan is a library that no package owns: its digest is all there is.
 func (l *lister) orphan(path string) component {
 	c := component{name: filepath.Base(path), file: path, purpose: "LIBRARY", comment: "version and origin unknown: no package of the system owns the file"}
-	if f, err := os.Open(l.host(path)); err == nil {
+	if f, err := openFile(l.p.Root, path); err == nil {
 		c.sha256, _ = hashFile(f, maxHashed)
 		f.Close()
 	}
@@ -249,8 +263,8 @@ func interpreter(f io.ReaderAt) string {
 }
 
 // readSmall reads a metadata file, or nothing.
-func readSmall(path string) []byte {
-	f, err := os.Open(path)
+func readSmall(root, path string) []byte {
+	f, err := openFile(root, path)
 	if err != nil {
 		return nil
 	}

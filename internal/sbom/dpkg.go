@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -58,8 +57,8 @@ func (d *dpkg) component(owner string) component {
 // readDpkg looks up the owners of files below root. It reads the database
 // itself: dpkg -S takes ten times as long, which every recording would pay.
 func readDpkg(root string, files []string) (*dpkg, error) {
-	dir := filepath.Join(root, "/var/lib/dpkg")
-	names, err := listNames(filepath.Join(dir, "info"))
+	const dir = "/var/lib/dpkg/"
+	names, err := listNames(root, dir+"info")
 	if err != nil {
 		return nil, errors.New("there is no database of dpkg")
 	}
@@ -80,7 +79,7 @@ func readDpkg(root string, files []string) (*dpkg, error) {
 		if left <= len(d.owners) {
 			break
 		}
-		if buf, err = readInto(buf, filepath.Join(dir, "info", name)); err != nil {
+		if buf, err = readInto(buf, root, dir+"info/"+name); err != nil {
 			continue
 		}
 		for b := buf; len(b) > 0; {
@@ -91,14 +90,14 @@ func readDpkg(root string, files []string) (*dpkg, error) {
 			b = rest
 		}
 	}
-	if err := d.readStatus(filepath.Join(dir, "status")); err != nil {
+	if err := d.readStatus(root, dir+"status"); err != nil {
 		return d, fmt.Errorf("the versions of packages: %w", err)
 	}
 	return d, nil
 }
 
-func listNames(dir string) ([]string, error) {
-	f, err := os.Open(dir)
+func listNames(root, dir string) ([]string, error) {
+	f, err := openFile(root, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +158,8 @@ func likelyFirst(names, files []string) {
 	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
 }
 
-func readInto(buf []byte, path string) ([]byte, error) {
-	f, err := os.Open(path)
+func readInto(buf []byte, root, path string) ([]byte, error) {
+	f, err := openFile(root, path)
 	if err != nil {
 		return buf[:0], err
 	}
@@ -184,13 +183,13 @@ func readInto(buf []byte, path string) ([]byte, error) {
 }
 
 // readStatus looks up the packages that own something.
-func (d *dpkg) readStatus(path string) error {
+func (d *dpkg) readStatus(root, path string) error {
 	wanted := map[string]bool{}
 	for _, o := range d.owners {
 		name, _, _ := strings.Cut(o, ":")
 		wanted[name] = true
 	}
-	f, err := os.Open(path)
+	f, err := openFile(root, path)
 	if err != nil {
 		return err
 	}
@@ -234,7 +233,7 @@ func parseStanza(text string) stanza {
 }
 
 func (d *dpkg) readRelease(root string) {
-	for line := range strings.Lines(string(readSmall(filepath.Join(root, "/etc/os-release")))) {
+	for line := range strings.Lines(string(readSmall(root, "/usr/lib/os-release"))) {
 		field, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		value = strings.Trim(value, `"'`)
 		switch field {

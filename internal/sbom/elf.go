@@ -2,7 +2,6 @@ package sbom
 
 import (
 	"debug/elf"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,7 +11,7 @@ const maxNeeded = 512
 
 // needed lists the libraries that an ELF file and its libraries name in their
 // headers, as the dynamic loader would find them without LD_LIBRARY_PATH.
-func needed(file, root string) []string {
+func needed(root, file string) []string {
 	s := &search{root: root, found: map[string]string{}}
 	s.visit(file)
 	var list []string
@@ -32,11 +31,15 @@ type search struct {
 }
 
 func (s *search) visit(file string) {
-	f, err := elf.Open(file)
+	host, err := openFile(s.root, file)
 	if err != nil {
 		return
 	}
-	defer f.Close()
+	defer host.Close()
+	f, err := elf.NewFile(host)
+	if err != nil {
+		return
+	}
 	if s.dirs == nil {
 		s.dirs = systemDirs(s.root, f)
 	}
@@ -53,7 +56,7 @@ func (s *search) visit(file string) {
 	if err != nil {
 		return
 	}
-	dirs := append(runPath(f, strings.TrimPrefix(filepath.Dir(file), strings.TrimSuffix(s.root, "/"))), s.dirs...)
+	dirs := append(runPath(f, filepath.Dir(file)), s.dirs...)
 	for _, name := range names {
 		if _, ok := s.found[name]; ok || len(s.found) >= maxNeeded {
 			continue
@@ -61,13 +64,23 @@ func (s *search) visit(file string) {
 		s.found[name] = ""
 		for _, d := range dirs {
 			path := filepath.Join(d, name)
-			if st, err := os.Stat(filepath.Join(s.root, path)); err == nil && st.Mode().IsRegular() {
+			if isRegular(s.root, path) {
 				s.found[name] = path
-				s.visit(filepath.Join(s.root, path))
+				s.visit(path)
 				break
 			}
 		}
 	}
+}
+
+func isRegular(root, path string) bool {
+	f, err := openFile(root, path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	return err == nil && st.Mode().IsRegular()
 }
 
 func runPath(f *elf.File, origin string) []string {
@@ -90,10 +103,17 @@ func runPath(f *elf.File, origin string) []string {
 // systemDirs are the loader's own folders, in the order of /etc/ld.so.conf.d.
 func systemDirs(root string, f *elf.File) []string {
 	var dirs []string
-	confs, _ := filepath.Glob(filepath.Join(root, "/etc/ld.so.conf.d/*.conf"))
-	slices.Sort(confs)
-	for _, c := range append(confs, filepath.Join(root, "/etc/ld.so.conf")) {
-		for line := range strings.Lines(string(readSmall(c))) {
+	var confs []string
+	if f, err := openFile(root, "/etc/ld.so.conf.d"); err == nil {
+		names, _ := f.Readdirnames(maxNeeded)
+		f.Close()
+		slices.Sort(names)
+		for _, n := range names {
+			confs = append(confs, "/etc/ld.so.conf.d/"+n)
+		}
+	}
+	for _, c := range append(confs, "/etc/ld.so.conf") {
+		for line := range strings.Lines(string(readSmall(root, c))) {
 			line, _, _ = strings.Cut(line, "#")
 			if line = strings.TrimSpace(line); filepath.IsAbs(line) {
 				dirs = append(dirs, line)

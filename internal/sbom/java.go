@@ -2,6 +2,7 @@ package sbom
 
 import (
 	"archive/zip"
+	"errors"
 	"io"
 	"path"
 	"path/filepath"
@@ -10,14 +11,14 @@ import (
 
 // jar describes a Java archive by the metadata in it: Maven's, or else the
 // manifest's.
-func jar(file, host string) component {
+func jar(root, file string) component {
 	c := component{name: strings.TrimSuffix(filepath.Base(file), ".jar"), file: file, purpose: "LIBRARY", source: file}
-	z, err := zip.OpenReader(host)
+	z, closer, err := openZip(root, file)
 	if err != nil {
 		c.comment = "version unknown: the archive can't be read"
 		return c
 	}
-	defer z.Close()
+	defer closer.Close()
 	var poms []map[string]string
 	var manifest map[string]string
 	for _, f := range z.File {
@@ -46,6 +47,21 @@ func jar(file, host string) component {
 		c.comment = "holds several libraries, which are not listed"
 	}
 	return c
+}
+
+func openZip(root, file string) (*zip.Reader, io.Closer, error) {
+	f, err := openFile(root, file)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := f.Stat()
+	if err == nil {
+		var z *zip.Reader
+		if z, err = zip.NewReader(f, st.Size()); err == nil {
+			return z, f, nil
+		}
+	}
+	return nil, nil, errors.Join(err, f.Close())
 }
 
 func properties(f *zip.File, sep string) map[string]string {

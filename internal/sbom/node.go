@@ -32,7 +32,7 @@ func node(root string, files []string) []component {
 		var about struct {
 			Version string `json:"version"`
 		}
-		if err := json.Unmarshal(readSmall(filepath.Join(root, d, "package.json")), &about); err != nil || about.Version == "" {
+		if err := json.Unmarshal(readSmall(root, filepath.Join(d, "package.json")), &about); err != nil || about.Version == "" {
 			c.comment = "version unknown: its package.json doesn't say"
 		}
 		c.version = about.Version

@@ -51,7 +51,11 @@ func python(root string, files []string) []component {
 	}
 	var list []component
 	for dir, tops := range used {
-		entries, _ := os.ReadDir(filepath.Join(root, dir))
+		var entries []os.DirEntry
+		if f, err := openFile(root, dir); err == nil {
+			entries, _ = f.ReadDir(maxFiles)
+			f.Close()
+		}
 		for _, e := range entries {
 			name, ok := strings.CutSuffix(e.Name(), ".dist-info")
 			if !ok {
@@ -61,7 +65,7 @@ func python(root string, files []string) []component {
 			}
 			name, version, _ := strings.Cut(name, "-")
 			version, _, _ = strings.Cut(version, "-py")
-			mine := modules(filepath.Join(root, dir, e.Name()), name, tops)
+			mine := modules(root, filepath.Join(dir, e.Name()), name, tops)
 			if len(mine) == 0 {
 				continue
 			}
@@ -76,8 +80,7 @@ func python(root string, files []string) []component {
 		}
 		for top, owned := range tops {
 			// Else it is a file of settings, or one that was looked for in vain.
-			st, err := os.Stat(filepath.Join(root, dir, top))
-			if !owned && err == nil && st.IsDir() && top != "__pycache__" {
+			if !owned && top != "__pycache__" && isFolder(root, filepath.Join(dir, top)) {
 				list = append(list, component{name: top, purpose: "LIBRARY", source: dir, comment: "version unknown: no distribution says that the module is its own"})
 			}
 		}
@@ -86,9 +89,19 @@ func python(root string, files []string) []component {
 	return list
 }
 
+func isFolder(root, path string) bool {
+	f, err := openFile(root, path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	return err == nil && st.IsDir()
+}
+
 // modules are those of the top-level names that belong to a distribution.
-func modules(info, name string, tops map[string]bool) []string {
-	own := append(strings.Fields(string(readSmall(filepath.Join(info, "top_level.txt")))),
+func modules(root, info, name string, tops map[string]bool) []string {
+	own := append(strings.Fields(string(readSmall(root, filepath.Join(info, "top_level.txt")))),
 		name, strings.ToLower(name), strings.ReplaceAll(name, "-", "_"))
 	return slices.DeleteFunc(own, func(n string) bool {
 		_, ok := tops[n]

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -213,10 +214,12 @@ func TestUnknown(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "lib.so"), []byte("x"), 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "noise"), []byte("#!\n\x00"), 0o700))
+	must(t, syscall.Mkfifo(filepath.Join(dir, "pipe.so"), 0o600))
 	for name, c := range map[string]struct {
 		p    Program
 		want string
 	}{
+		"a pipe":          {Program{Path: filepath.Join(dir, "pipe.so"), Files: []string{filepath.Join(dir, "pipe.so")}}, "it is no regular file"},
 		"nothing":         {Program{}, "didn't tell which file"},
 		"no such file":    {Program{Path: "/no/such/file"}, "couldn't be read"},
 		"a folder":        {Program{Path: dir}, "it is no regular file"},
@@ -256,7 +259,7 @@ func TestLanguages(t *testing.T) {
 	}
 	put("app/run.py", "#!/usr/bin/python3 -u\n")
 	put("usr/bin/python3", "ELF")
-	put("etc/os-release", "NAME=\"X\"\nID=ubuntu\nVERSION_ID=\"24.04\"\n")
+	put("usr/lib/os-release", "NAME=\"X\"\nID=ubuntu\nVERSION_ID=\"24.04\"\n")
 	put("var/lib/dpkg/info/python3.12-minimal.list", "/.\n/usr/bin/python3\n")
 	put("var/lib/dpkg/info/libz1:amd64.list", "/lib/x/libz.so.1\n/usr/share/java/owned.jar\n")
 	put("var/lib/dpkg/status", "Package: python3.12-minimal\nStatus: install ok installed\nArchitecture: amd64\nMaintainer: Some One <a@b>\nSource: python3.12 (3.12.3)\nVersion: 3.12.3-1+x\n\nPackage: libz1\nArchitecture: amd64\nVersion: 1:1.3\n")
@@ -310,6 +313,22 @@ func TestLanguages(t *testing.T) {
 	}
 	if len(d.Packages) != 13 { // and tapedeck
 		t.Errorf("%d packages", len(d.Packages))
+	}
+}
+
+// TestRoot: a link that leads out of an image isn't followed.
+func TestRoot(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(root, "bin"), 0o700))
+	must(t, os.Symlink("/bin/true", filepath.Join(root, "bin/app")))
+	must(t, os.Symlink("../../../../../../../../bin/true", filepath.Join(root, "bin/lib.so.1")))
+	d := describe(t, Program{Path: "/bin/app", Root: root, Files: []string{"/bin/app", "/bin/lib.so.1"}}, nil)
+	if p := d.find(t, "app"); p.Checksums != nil || !strings.Contains(p.Comment, "couldn't be read") {
+		t.Errorf("%+v", p)
+	}
+	if p := d.find(t, "lib.so.1"); p.Checksums != nil {
+		t.Errorf("%+v", p)
 	}
 }
 
