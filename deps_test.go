@@ -37,6 +37,8 @@ internal/seal: bundle
 internal/seal/cloudkms: internal/seal
 internal/seal/hsm: internal/exttool internal/seal
 internal/seal/pkcs11: internal/seal/hsm
+internal/attest: bundle
+internal/sbom:
 cmd/tapedeck: *
 cmd/tapedeck-pkcs11: internal/seal/hsm internal/seal/pkcs11
 `

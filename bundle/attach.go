@@ -71,3 +71,16 @@ func attach(r *Reader, path, name string, data []byte) error {
 		return o.finish(index, r.end+int64(len(entry))) // the old end is where the new entry starts
 	})
 }
+
+// Signatures names the detached signatures in the bundle. Whether they are any
+// good is for others to say.
+func (r *Reader) Signatures() []string {
+	var names []string
+	for name, e := range r.entries {
+		if isSignature(name) && !e.missing {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

@@ -154,6 +154,14 @@ func (w *Writer) AddFile(name, hostPath string, info FileInfo) error {
 	return w.Add(name, f, info)
 }
 
+// Files lists what has been added so far, with sizes and digests: whoever
+// attests to a bundle's files does it in a last one.
+func (w *Writer) Files() []File {
+	w.mu.Lock()
+	defer w.leave()
+	return slices.Clone(w.files)
+}
+
 // Abort gives the bundle up. It may be called at any time, more than once, and
 // from another goroutine; an Add that is under way ends with [ErrAborted] as
 // soon as its reader returns.

@@ -25,7 +25,7 @@ func newBundleCommand() *cobra.Command {
 	var lim limitFlags
 	c := &cobra.Command{
 		Use:   "bundle",
-		Short: "Look into a bundle, check it, unpack it, build one",
+		Short: "Look into a bundle, check it, sign it, unpack it, build one",
 		Long: `A bundle is one file that holds a recorded run: a tar, compressed with zstd,
 whose first entry, trace_bundle.yaml, says what everything in it is. The commands
 here read bundles that others made too: .tar, .tar.gz and .tar.zst, with or
@@ -33,12 +33,13 @@ without digests. BUNDLE may be - for standard input.`,
 		Example: `  tapedeck bundle inspect incident.tar.zst
   tapedeck bundle list incident.tar.zst
   tapedeck bundle verify incident.tar.zst
+  tapedeck bundle sign --key team.key incident.tar.zst
   tapedeck bundle extract incident.tar.zst -o incident
   tapedeck bundle build --jfr incident.jfr --db sql.sqlite --out incident.tar.zst
 
 Exit codes:
   0  ok   1  error   3  verify found damage   4  usage
-  10  no such bundle   11  damaged   12  newer version   13  encrypted, and no key`,
+  10  no such bundle   11  damaged   12  newer version   13  refused: encrypted and no key, or not what a policy asks for`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -54,7 +55,7 @@ Exit codes:
 	f.IntVar(&lim.files, "max-files", d.Entries, "refuse bundles of more than `N` files")
 	c.AddCommand(newBundleInspectCommand(&lim), newBundleListCommand(&lim), newBundleVerifyCommand(&lim),
 		newBundleExtractCommand(&lim), newBundleRewrapCommand(&lim), newBundleScrubCommand(&lim),
-		newBundleBuildCommand(), newBundleSchemaCommand())
+		newBundleBuildCommand(), newBundleSignCommand(&lim), newBundleKeygenCommand(), newBundleSchemaCommand())
 	return c
 }
 

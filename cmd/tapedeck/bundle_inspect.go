@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,24 +12,26 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
+	"github.com/tapedeck-dev/tapedeck/internal/attest"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
 )
 
 func newBundleInspectCommand(lim *limitFlags) *cobra.Command {
-	var asJSON, raw bool
+	var asJSON, raw, parts bool
 	c := &cobra.Command{
 		Use:   "inspect [flags] BUNDLE",
 		Short: "Say what a bundle holds",
 		Example: `  tapedeck bundle inspect incident.tar.zst
   tapedeck bundle inspect --manifest incident.tar.zst
   tapedeck bundle inspect --json incident.tar.zst | jq .manifest.recorders
+  tapedeck bundle inspect --sbom incident.tar.zst | jq -r '.packages[] | .name + " " + .versionInfo'
 
 Exit codes:
   0  ok   1  error   4  usage   10  no such bundle   11  damaged   12  newer version`,
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
-			if asJSON && raw {
-				return usageError("need either --json or --manifest")
+			if asJSON && raw || parts && (asJSON || raw) {
+				return usageError("need either --json, --manifest or --sbom")
 			}
 			r, done, err := openBundle(c, lim, args[0])
 			if err != nil {
@@ -41,6 +44,8 @@ Exit codes:
 			case raw:
 				_, err := out.Write(r.ManifestBytes())
 				return err
+			case parts:
+				return printSBOM(out, r)
 			default:
 				return printInspection(out, r)
 			}
@@ -48,7 +53,24 @@ Exit codes:
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the summary and the manifest as JSON")
 	c.Flags().BoolVar(&raw, "manifest", false, "print the manifest as it is in the bundle")
+	c.Flags().BoolVar(&parts, "sbom", false, "print what the recorded program is made of, SPDX 2.3 as JSON")
 	return c
+}
+
+// printSBOM prints the attestation of that type, as it is in the bundle.
+func printSBOM(w io.Writer, r *bundle.Reader) error {
+	for _, a := range r.Manifest().Attestations {
+		if a.Type != attest.SBOMKind {
+			continue
+		}
+		f, err := r.Open(a.File)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(w, f)
+		return errors.Join(err, f.Close())
+	}
+	return errors.New("need a bundle with an SBOM, found one whose manifest names none")
 }
 
 // inspection is the output of inspect --json.

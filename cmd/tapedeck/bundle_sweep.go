@@ -24,7 +24,10 @@ type leak struct {
 	sweep.Finding
 }
 
-const maxLeaks = 1000 // that are listed; all are counted
+const (
+	maxLeaks = 1000 // that are listed; all are counted
+	maxShown = 20   // of them for people
+)
 
 // sweepBundle looks for private data in everything that is not restricted: what
 // is, can't be free of it. The boot snapshot was made before the program ran.
@@ -68,17 +71,26 @@ func sweepBundle(ctx context.Context, r *bundle.Reader) (*swept, error) {
 	return res, nil
 }
 
-func (s *swept) print(w io.Writer) {
-	for _, l := range s.Leaks {
-		fmt.Fprintf(w, "private: %s: %s\n", l.Path, l.Finding)
+// found tells whether there is private data where there should be none.
+func (s *swept) found() bool { return s != nil && len(s.Leaks) > 0 }
+
+func (s *swept) print(w io.Writer) error {
+	if s == nil {
+		return nil
 	}
 	n := 0
 	for _, k := range s.Totals {
 		n += k
 	}
-	if n > len(s.Leaks) {
-		fmt.Fprintf(w, "private: and %d more\n", n-len(s.Leaks))
+	for _, l := range s.Leaks[:min(len(s.Leaks), maxShown)] {
+		fmt.Fprintf(w, "private: %s: %s\n", l.Path, l.Finding)
 	}
+	if n > maxShown {
+		fmt.Fprintf(w, "private: and %d more (--json lists %d)\n", n-maxShown, len(s.Leaks))
+	}
+	_, err := fmt.Fprintf(w, "private data: %s searched, %d found; %s not searched: restricted, encrypted or the boot snapshot\n",
+		count(s.Looked, "file"), n, count(len(s.Skipped), "file"))
+	return err
 }
 
 // untilDone ends a long read with its context.

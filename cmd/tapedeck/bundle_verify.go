@@ -2,18 +2,29 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
+	"github.com/tapedeck-dev/tapedeck/internal/attest"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
 )
 
 type verifyOptions struct {
 	keyFlags
+	policyFlags
 	json, all, strict, noSweep bool
+}
+
+// verification is the output of verify --json.
+type verification struct {
+	*bundle.Report
+	Private *swept          `json:"private,omitempty"`
+	Policy  *attest.Verdict `json:"policy,omitempty"`
 }
 
 func newBundleVerifyCommand(lim *limitFlags) *cobra.Command {
@@ -24,21 +35,30 @@ func newBundleVerifyCommand(lim *limitFlags) *cobra.Command {
 		Long: `Verify reads every file and says of each that it is ok, damaged, missing (in the
 manifest, not in the bundle), unlisted (the other way round), or unverified: the
 manifest has no digest for it. A bundle without digests is never ok. Detached is
-a signature of the manifest, which proves itself. No key is needed for that; of
-encrypted files whose key is at hand, the content is checked too.
+a signature of the manifest: it is looked at with --signed-by or --policy, whose
+file says who must have signed, what must have been scrubbed or encrypted, and
+more: docs/attestations.md. No key is needed for all that; of encrypted files
+whose key is at hand, the content is checked too.
 
 Then a second scanner, which has nothing in common with the one that scrubs,
 searches everything that isn't restricted for private data, through gzip, base64
 and other encodings, and says where it found some, never what.`,
 		Example: `  tapedeck bundle verify incident.tar.zst
   tapedeck bundle verify --strict --json incident.tar.zst
+  tapedeck bundle verify --signed-by team.key.pub incident.tar.zst
+  tapedeck bundle verify --policy policy.yaml incident.tar.zst
 
 Exit codes:
   0  neither damage nor private data   1  error   4  usage
   3  damage, or private data; with --strict also: not verified
-  10  no such bundle   11  too damaged to be opened   12  newer version`,
+  10  no such bundle   11  too damaged to be opened   12  newer version
+  13  intact, but not what --policy or --signed-by asks for`,
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
+			policy, err := o.load()
+			if err != nil {
+				return err
+			}
 			op, err := o.opener(c.Context())
 			if err != nil {
 				return err
@@ -48,45 +68,49 @@ Exit codes:
 				return err
 			}
 			defer done()
-			return runBundleVerify(c.Context(), o, r, c.OutOrStdout())
+			return runBundleVerify(c.Context(), o, policy, r, c.OutOrStdout())
 		},
 	}
 	f := c.Flags()
-	o.add(c)
+	o.keyFlags.add(c)
 	f.BoolVar(&o.json, "json", false, "print the report as JSON")
 	f.BoolVar(&o.all, "all", false, "print a line for every file, not only for those that aren't ok")
 	f.BoolVar(&o.noSweep, "no-sweep", false, "don't search for private data")
 	f.BoolVar(&o.strict, "strict", false, "files without a digest count as damage")
+	o.policyFlags.add(c)
 	return c
 }
 
-func runBundleVerify(ctx context.Context, o verifyOptions, r *bundle.Reader, out io.Writer) error {
+func runBundleVerify(ctx context.Context, o verifyOptions, policy *attest.Policy, r *bundle.Reader, out io.Writer) error {
 	rep, err := r.Verify(ctx)
 	if err != nil {
 		return err
 	}
-	private := &swept{}
+	v := verification{Report: rep}
+	if policy != nil {
+		if v.Policy, err = policy.Check(r, time.Now()); err != nil {
+			return err
+		}
+	}
 	if !o.noSweep {
-		if private, err = sweepBundle(ctx, r); err != nil {
+		if v.Private, err = sweepBundle(ctx, r); err != nil {
 			return err
 		}
 	}
 	if o.json {
-		err = printJSON(out, struct {
-			*bundle.Report
-			Private *swept `json:"private,omitempty"`
-		}{rep, private})
+		err = printJSON(out, v)
 	} else {
-		private.print(out)
-		err = printReport(out, rep, o.all)
-		if len(private.Skipped) > 0 {
-			fmt.Fprintf(out, "not searched for private data: %s restricted or encrypted\n", count(len(private.Skipped), "file"))
-		}
+		err = errors.Join(printReport(out, rep, o.all), v.Private.print(out), printVerdict(out, v.Policy))
 	}
-	if err == nil && (rep.Status == bundle.Damaged || o.strict && rep.Status != bundle.OK || len(private.Leaks) > 0) {
-		err = &codeError{code: exitFindings}
+	switch {
+	case err != nil:
+		return err
+	case rep.Status == bundle.Damaged || o.strict && rep.Status != bundle.OK || v.Private.found():
+		return &codeError{code: exitFindings}
+	case v.Policy != nil && !v.Policy.OK:
+		return &codeError{code: exitRefused}
 	}
-	return err
+	return nil
 }
 
 func printReport(out io.Writer, rep *bundle.Report, all bool) error {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
+	"github.com/tapedeck-dev/tapedeck/internal/attest"
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
 	"github.com/tapedeck-dev/tapedeck/internal/record"
 )
@@ -55,7 +56,13 @@ func pack(ctx context.Context, out string, job record.Job, rec *record.Recording
 		name, value, _ := strings.Cut(e, "=")
 		m.Env[name] = value
 	}
+	p.Announce(attest.ProvenanceFile, "made of the scrubbed manifest")
+	p.Announce(attest.SBOMFile, "names and digests of the program's files")
 	if err := p.Finish(m); err != nil {
+		return 0, err
+	}
+	// Last, since the provenance is about every other file.
+	if err := attestTo(w, m, rec); err != nil {
 		return 0, err
 	}
 	if err := w.Commit(m); err != nil {

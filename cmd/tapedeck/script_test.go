@@ -30,10 +30,15 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	docs, err := filepath.Abs("../../docs")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PROGRAMS", programs)
+			env.Setenv("DOCS", docs)
 			env.Setenv("TAPEDECK_CACHE", cache)
 			self, err := exec.LookPath("tapedeck")
 			env.Setenv("TAPEDECK", self)

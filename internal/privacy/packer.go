@@ -167,6 +167,12 @@ func (p *Packer) addWhole(ctx context.Context, s *scrub.Scrubber, name string, f
 	return p.put(name, clean, info, File{Treatment: Scrubbed, Form: string(form)})
 }
 
+// Announce lists a file in the report that will be put into the bundle after
+// it, and why there is nothing private in it.
+func (p *Packer) Announce(name, why string) {
+	p.report.Files = append(p.report.Files, File{Path: name, Treatment: Free, Reason: why})
+}
+
 // Finish scrubs the manifest, writes the report into the bundle, and says in
 // the manifest what was done. Nothing can be added after it.
 func (p *Packer) Finish(m *bundle.Manifest) error {

@@ -62,12 +62,21 @@ type File struct {
 	Class string // public, internal or restricted
 }
 
+// Program is what a recorder knows of the files that it recorded a run of.
+type Program struct {
+	Path string   // the executable, absolute; "" if unknown
+	Root string   // folder that Path and Uses are in, if not /
+	Uses []string // files that it used, absolute; nil if nobody watched
+}
+
 // Recording is what a recorder left behind. Its files are under Dir.
 type Recording struct {
 	Dir       string         // owned by the recording; Close removes it
 	Files     []File         // what belongs in the bundle
 	Manifest  map[string]any // the entry under "recorders" of the manifest, "kind" included
 	Toolchain map[string]any // versions of the tools, for the manifest's "toolchain"
+	Program   Program        // what was run, for the list of its parts
+	Started   time.Time      // by this machine's clock
 	Outcome   Outcome
 	Stdout    []byte // as much as a --fail-on expression needs to see
 	Stderr    []byte

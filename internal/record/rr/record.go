@@ -90,7 +90,7 @@ func Record(ctx context.Context, job record.Job, o Options) (rec *record.Recordi
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, err
 	}
-	rec = &record.Recording{Dir: dir}
+	rec = &record.Recording{Dir: dir, Started: time.Now(), Program: record.Program{Path: program(job.Dir, args[0])}}
 	defer func() {
 		if err != nil {
 			os.RemoveAll(dir)
@@ -250,6 +250,18 @@ func describe(ctx context.Context, rec *record.Recording, job record.Job, o Opti
 	rec.Files = list
 	rec.Warnings = append(rec.Warnings, warnings...)
 	return err
+}
+
+// program is the absolute path of what resolve returned, or "" if rr is to look
+// it up.
+func program(dir, name string) string {
+	if !strings.Contains(name, "/") {
+		return ""
+	}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(dir, name)
+	}
+	return name
 }
 
 // pack makes the trace self-contained: files that it shares with the system

@@ -66,6 +66,7 @@ func (r *Recorder) finish(rec *record.Recording, spec machine.Spec, res *machine
 		"seed": seed, "chaos": r.job.Chaos, "outcome": rec.Outcome.String(), "exit_code": rec.Outcome.Code,
 	}
 	rec.Toolchain = map[string]any{"qemu": r.base.QEMU.Version, "qemu_sha256": r.base.QEMU.Digest, "guest_kernel": r.base.Package}
+	rec.Program = record.Program{Path: r.program.Path, Root: r.opt.Rootfs, Uses: r.uses}
 	add := func(name, host, media string) {
 		rec.Files = append(rec.Files, record.File{Path: "traces/vm/" + name, Host: host, Media: media, Class: "restricted"})
 	}

@@ -48,7 +48,8 @@ type Recorder struct {
 	base     *machine.Base
 	world    *machine.World
 	program  machine.Program
-	strategy string // of chaos
+	uses     []string // files that the native run used; nil without one
+	strategy string   // of chaos
 	attempts atomic.Int64
 	warnings []string
 
@@ -107,6 +108,7 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		r.uses = slices.Clone(seen.Files)
 		paths = append(seen.Files, listed(seen.Listed)...)
 		if memory == 0 {
 			memory = guestMemory(seen.MaxRSS)
@@ -244,7 +246,7 @@ func (r *Recorder) Record(ctx context.Context, seed uint64) (*record.Recording, 
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	rec := &record.Recording{Dir: dir, Warnings: slices.Clone(r.warnings)}
+	rec := &record.Recording{Dir: dir, Started: time.Now(), Warnings: slices.Clone(r.warnings)}
 	spec := machine.Spec{Mode: machine.Record, Base: r.base, Image: r.world.Image, Params: r.params(seed),
 		Log: filepath.Join(dir, machine.LogFile), Dir: dir, Stdout: r.opt.Stdout, Stderr: r.opt.Stderr}
 	res, err := machine.Run(ctx, spec)
