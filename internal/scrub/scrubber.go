@@ -135,7 +135,7 @@ func (s *Scrubber) replace(dst, b []byte, h *hit) []byte {
 		dst = s.act(dst, h.field.rule, h.field.class, action, raw, val)
 		return append(dst, quote...)
 	case detOpaque:
-		return s.act(dst, "opaque", Opaque, s.rules.action(Opaque), raw, val)
+		return s.act(dst, "opaque", Opaque, s.opaqueAction(), raw, val)
 	}
 	class := Class(detectorNames[h.det])
 	quote := h.quote

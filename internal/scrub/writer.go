@@ -17,11 +17,14 @@ const (
 
 // writer is what NewWriter returns.
 type writer struct {
-	s   *Scrubber
-	w   io.Writer
-	buf []byte
-	out []byte
-	err error
+	s     *Scrubber
+	w     io.Writer
+	buf   []byte
+	out   []byte
+	err   error
+	begun bool // it is known whether the stream is gzip
+	zip   *zipped
+	depth int // of gzip in gzip
 }
 
 var errClosed = errors.New("scrub: write after close")
@@ -38,6 +41,15 @@ func (w *writer) Write(p []byte) (int, error) {
 		return 0, w.err
 	}
 	n := len(p)
+	if !w.begun {
+		if p = w.begin(p); !w.begun {
+			return n, nil
+		}
+	}
+	if w.zip != nil {
+		w.zip.add(p)
+		return n, nil
+	}
 	// Whole blocks are scrubbed where they lie.
 	for len(w.buf) == 0 && len(p) >= blockSize {
 		used := w.block(p[:blockSize], false)
@@ -63,6 +75,10 @@ func (w *writer) Write(p []byte) (int, error) {
 }
 
 func (w *writer) Close() error {
+	if w.err == nil && w.zip != nil {
+		w.out = w.zip.scrub(w.s, w.depth)
+		_, w.err = w.w.Write(w.out)
+	}
 	for w.err == nil && len(w.buf) > 0 {
 		used := w.block(w.buf, true)
 		w.buf = w.buf[used:]
