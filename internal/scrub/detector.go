@@ -48,6 +48,8 @@ type state struct {
 	escaped int // end of the line that was decoded as a whole already
 	percent int // end of the run that was decoded already
 	depth   int
+	more    bool // text follows that isn't there yet
+	hold    int  // what begins here may go on there; 0 if nothing does
 }
 
 func (st *state) add(start, end int, d detector) {

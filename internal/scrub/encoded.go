@@ -254,6 +254,16 @@ func (s *scanner) base64(b []byte, start, end int, st *state) {
 	if !zipped && !text {
 		return
 	}
+	if st.more && end == len(b) {
+		// The run goes on beyond the block: it is looked at in one, or not
+		// let out at all.
+		if start > 0 {
+			st.hold = start
+			return
+		}
+		st.hits = append(st.hits, hit{start: start, end: end, det: detOpaque})
+		return
+	}
 	enc := base64.RawStdEncoding
 	if bytes.ContainsAny(run, "-_") {
 		if bytes.ContainsAny(run, "+/") {

@@ -2,6 +2,7 @@ package scrub
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"math/rand/v2"
@@ -158,11 +159,13 @@ func TestChunks(t *testing.T) {
 		one.WriteString(strings.ReplaceAll(d, "\n", " ") + ",")
 	}
 	letters := bytes.Repeat([]byte("YWFh"), 60<<10)
+	long := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("text with ada@example.org in it, "), 8000))
+	packed := base64.StdEncoding.EncodeToString(gzipped(lines.Bytes()))
 	random := make([]byte, 300<<10)
 	for i := range random {
 		random[i] = byte(c.Uint32())
 	}
-	for name, in := range map[string][]byte{"lines": lines.Bytes(), "one line": one.Bytes(), "letters": letters, "random": random} {
+	for name, in := range map[string][]byte{"lines": lines.Bytes(), "one line": one.Bytes(), "letters": letters, "base64": []byte("x " + long + " y\n"), "gzip": []byte("x:" + packed + "\nend"), "random": random} {
 		want := s.Text(in).Bytes()
 		for _, largest := range []int{1, 7, 1000, 50 << 10, 200 << 10} {
 			if largest == 1 && len(in) > 500<<10 {
@@ -170,6 +173,11 @@ func TestChunks(t *testing.T) {
 			}
 			if got := stream(t, s, in, c.Rand, largest); !bytes.Equal(got, want) {
 				t.Errorf("%s: pieces of up to %d bytes give something else", name, largest)
+			}
+		}
+		if name == "base64" || name == "gzip" {
+			if got := shape(want); strings.Count(got, "<opaque>") != 1 || len(got) > 20 {
+				t.Errorf("%s: what is too long to be opened becomes %.200s", name, got)
 			}
 		}
 		if twice := s.Text(want).Bytes(); !bytes.Equal(twice, want) {

@@ -25,6 +25,8 @@ type writer struct {
 	begun bool // it is known whether the stream is gzip
 	zip   *zipped
 	depth int // of gzip in gzip
+
+	opaque bool // within a run of base64 that is not let out
 }
 
 var errClosed = errors.New("scrub: write after close")
@@ -95,15 +97,30 @@ func (w *writer) Close() error {
 
 // block scrubs and writes a part of b, and returns its length.
 func (w *writer) block(b []byte, last bool) int {
+	if w.opaque {
+		// The rest of what was too long to be opened.
+		n := 0
+		for n < len(b) && (isBase64(b[n]) || b[n] == '=') {
+			n++
+		}
+		w.opaque = n == len(b)
+		if n > 0 {
+			return n
+		}
+	}
 	st := w.s.states.Get().(*state)
 	defer w.s.release(st)
+	st.more = !last
 	w.s.scanner.scan(b, st)
 	st.hits = merge(st.hits)
 	used := len(b)
 	if !last {
-		used = cut(b, st.hits)
+		used = cut(b, st)
 		for n := len(st.hits); n > 0 && st.hits[n-1].end > used; n-- {
 			st.hits = st.hits[:n-1]
+		}
+		if n := len(st.hits); n > 0 && st.hits[n-1].det == detOpaque && st.hits[n-1].end == len(b) {
+			w.opaque = true
 		}
 	}
 	w.out = w.s.apply(w.out[:0], b[:used], st)
@@ -113,8 +130,11 @@ func (w *writer) block(b []byte, last bool) int {
 
 // cut says where a full block ends: after the last line that is complete, or
 // else at a place where words end, but never within a hit.
-func cut(b []byte, hits []hit) int {
-	limit := len(b)
+func cut(b []byte, st *state) int {
+	hits, limit := st.hits, len(b)
+	if st.hold > 0 {
+		limit = st.hold
+	}
 	for n := len(hits) - 1; n >= 0 && hits[n].end > len(b)-reserve; n-- {
 		if hits[n].start > 0 {
 			limit = min(limit, hits[n].start)
@@ -141,11 +161,15 @@ func cut(b []byte, hits []hit) int {
 		}
 		i = n - 1
 	}
+	held := limit < len(b)
 	limit = min(limit, len(b)-reserve)
 	for i := limit; i > len(b)/2; i-- {
 		if c := b[i-1]; (c == ',' || c == ';' || c == '&' || c == '}') && free(i) {
 			return i
 		}
+	}
+	if held && free(limit) {
+		return limit
 	}
 	for i := limit; i > 0; i-- {
 		if free(i) && i&3 == 0 {
