@@ -113,7 +113,7 @@ func (s *scanner) inside(text []byte, off []int, st *state, encode func([]byte) 
 		if h.val == nil {
 			h.val = text[h.start:h.end]
 		}
-		h.start, h.end = off[h.start], off[h.end]
+		h.start, h.end, h.from, h.open = off[h.start], off[h.end], off[h.begins()], 0
 		if h.rep != nil {
 			h.rep = encode(h.rep)
 		}

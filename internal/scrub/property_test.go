@@ -262,3 +262,25 @@ func (r *repeat) Read(p []byte) (int, error) {
 	r.left -= n
 	return n, nil
 }
+
+// TestLongValue: a value of a known name is gone whatever its length, and
+// wherever the blocks end.
+func TestLongValue(t *testing.T) {
+	t.Parallel()
+	s := newTest(t)
+	for _, quoted := range []bool{true, false} {
+		for _, before := range []int{0, 100, blockSize - 20, blockSize - 8, blockSize - 3} {
+			for _, n := range []int{10, 5000, 70 << 10, 200 << 10} {
+				value := strings.Repeat("hunter2", n/7)
+				in := strings.Repeat("x ", before/2) + `{"password":"` + value + `","a":1}`
+				if !quoted {
+					in = strings.Repeat("x ", before/2) + `password=` + value + " a"
+				}
+				got := s.Text([]byte(in)).String()
+				if strings.Contains(got, "hunter") || strings.Count(got, "tok_password") != 1 || len(got) > before+80 {
+					t.Errorf("quoted %v, %d before, %d long: %.200s", quoted, before, n, strings.TrimLeft(got, "x "))
+				}
+			}
+		}
+	}
+}

@@ -84,6 +84,10 @@ func merge(hits []hit) []hit {
 			hits[n] = h
 			continue
 		}
+		from, open := min(last.begins(), h.begins()), last.open
+		if h.end > last.end || h.end == last.end && open == 0 {
+			open = h.open
+		}
 		if rank(&h) < rank(last) {
 			start, end := last.start, last.end
 			same := h.start == start && h.end >= end
@@ -91,16 +95,23 @@ func merge(hits []hit) []hit {
 			if !same {
 				last.val = nil // what was decoded is a part
 			}
-			continue
-		}
-		if h.end > last.end {
-			last.end, last.val, last.rep = h.end, nil, nil
+		} else if h.end > last.end {
 			if rank(last) == 2 {
 				last.det = detOpaque
 			}
+			last.end, last.val, last.rep = h.end, nil, nil
 		}
+		last.from, last.open = from, open
 	}
 	return hits[:n+1]
+}
+
+// begins is where a cut would change what is found.
+func (h *hit) begins() int {
+	if h.from > 0 {
+		return h.from
+	}
+	return h.start
 }
 
 // rank says which of two hits names what both cover: the schema knows better

@@ -26,7 +26,7 @@ type writer struct {
 	zip   *zipped
 	depth int // of gzip in gzip
 
-	opaque bool // within a run of base64 that is not let out
+	open byte // a value that began in a block before goes on: the quote that ends it, or anyWord
 }
 
 var errClosed = errors.New("scrub: write after close")
@@ -97,14 +97,8 @@ func (w *writer) Close() error {
 
 // block scrubs and writes a part of b, and returns its length.
 func (w *writer) block(b []byte, last bool) int {
-	if w.opaque {
-		// The rest of what was too long to be opened.
-		n := 0
-		for n < len(b) && (isBase64(b[n]) || b[n] == '=') {
-			n++
-		}
-		w.opaque = n == len(b)
-		if n > 0 {
+	if w.open != 0 {
+		if n := w.rest(b); n > 0 {
 			return n
 		}
 	}
@@ -119,13 +113,41 @@ func (w *writer) block(b []byte, last bool) int {
 		for n := len(st.hits); n > 0 && st.hits[n-1].end > used; n-- {
 			st.hits = st.hits[:n-1]
 		}
-		if n := len(st.hits); n > 0 && st.hits[n-1].det == detOpaque && st.hits[n-1].end == len(b) {
-			w.opaque = true
+		if n := len(st.hits); n > 0 && st.hits[n-1].end == len(b) {
+			if w.open = st.hits[n-1].open; w.open == 0 {
+				w.open = anyWord
+			}
 		}
 	}
 	w.out = w.s.apply(w.out[:0], b[:used], st)
 	_, w.err = w.w.Write(w.out)
 	return used
+}
+
+const anyWord = 1
+
+// rest is the length of what is left of a value that is longer than a block.
+// It is part of what was replaced, and is not let out.
+func (w *writer) rest(b []byte) int {
+	quote := w.open
+	w.open = 0
+	for n := 0; n < len(b); n++ {
+		c := b[n]
+		if quote == anyWord {
+			if !isBase64(c) && c != '=' && c != '.' && c != '%' && c != '@' {
+				return n
+			}
+			continue
+		}
+		if c == quote || c == '\n' {
+			return n
+		}
+		if c == '\\' && n+1 < len(b) {
+			n++
+		}
+	}
+	w.open = quote
+	return len(b)
 }
 
 // cut says where a full block ends: after the last line that is complete, or
@@ -136,8 +158,10 @@ func cut(b []byte, st *state) int {
 		limit = st.hold
 	}
 	for n := len(hits) - 1; n >= 0 && hits[n].end > len(b)-reserve; n-- {
-		if hits[n].start > 0 {
-			limit = min(limit, hits[n].start)
+		// What spans half a block is taken as it is, lest each block give
+		// but a few bytes.
+		if from := hits[n].begins(); from > len(b)/2 {
+			limit = min(limit, from)
 		}
 	}
 	free := func(i int) bool {
@@ -145,7 +169,7 @@ func cut(b []byte, st *state) int {
 			if hits[k].end <= i {
 				return true
 			}
-			if hits[k].start < i {
+			if hits[k].begins() < i {
 				return false
 			}
 		}
@@ -171,7 +195,7 @@ func cut(b []byte, st *state) int {
 	if held && free(limit) {
 		return limit
 	}
-	for i := limit; i > 0; i-- {
+	for i := limit; i > len(b)/2; i-- {
 		if free(i) && i&3 == 0 {
 			return i
 		}
