@@ -68,6 +68,9 @@ func FuzzJSON(f *testing.F) {
 			if json.Valid(b) && !json.Valid(once.b) {
 				t.Errorf("%q becomes %q, which is no JSON", b, once.b)
 			}
+			if !json.Valid(b) {
+				continue // through Text, of which it holds; what comes out may be JSON
+			}
 			if twice := s.JSON(once.b); !bytes.Equal(once.b, twice.b) {
 				t.Errorf("scrubbing twice differs\nin    %q\nonce  %q\ntwice %q", b, once.b, twice.b)
 			}

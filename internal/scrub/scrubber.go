@@ -183,6 +183,9 @@ func bareJSON(b []byte, h *hit) bool {
 
 // act appends what becomes of a value.
 func (s *Scrubber) act(dst []byte, rule string, class Class, action Action, raw, val []byte) []byte {
+	if action == Format && formatted(class, val) {
+		return append(dst, raw...)
+	}
 	s.tally.add(rule, class, action)
 	switch action {
 	case Keep:
