@@ -46,8 +46,8 @@ func e164(b []byte, g *groups, k, start int) (int, int) {
 	if p := at(b, start-1); isWord(p) || p == '+' {
 		return 0, -1
 	}
-	var space [2 * 24]byte
-	head := g.digits(b, space[:0], k, min(k+1, g.n-1))
+	var space [64]byte
+	head := g.digits(b, space[:0], k, min(k+2, g.n-1))
 	if b[g.start[k]] == '0' || bytes.HasPrefix(head, []byte("999")) {
 		return 0, -1 // no country, and what format-preserving scrubbing leaves
 	}
