@@ -23,7 +23,7 @@ func (s *scanner) scheme(b []byte, i int, st *state) {
 		if j == i+6 || e == 0 || tokenLen(b[j:]) > 0 || !keyLike(b[j:e]) && e-j < 20 {
 			return
 		}
-		st.add(j, e, detBearer)
+		st.hits = append(st.hits, hit{start: j, end: e, from: i, det: detBearer})
 	case s.on[detBasic] && hasFold(rest, "basic"):
 		j := credential(b, i+5)
 		e := keyEnd(b, j, 4, keyBase64)
@@ -39,7 +39,7 @@ func (s *scanner) scheme(b []byte, i int, st *state) {
 		if err != nil || bytes.IndexByte(space[:n], ':') < 0 || !printable(space[:n]) {
 			return
 		}
-		st.add(j, e, detBasic)
+		st.hits = append(st.hits, hit{start: j, end: e, from: i, det: detBasic})
 	}
 }
 
@@ -89,5 +89,5 @@ func (s *scanner) userinfo(b []byte, i int, st *state) {
 	if isScrubbed(b[colon+1 : last]) {
 		return
 	}
-	st.add(colon+1, last, detConnString)
+	st.hits = append(st.hits, hit{start: colon + 1, end: last, from: i, det: detConnString})
 }

@@ -111,7 +111,7 @@ func (s *scanner) prefixed(b []byte, i int, st *state) {
 		}
 		return
 	}
-	if !isAlnum(at(b, i+1)) {
+	if !isAlnum(at(b, i+1)) || i < st.key {
 		return
 	}
 	for _, p := range prefixes(b[i-1]) {
@@ -120,8 +120,12 @@ func (s *scanner) prefixed(b []byte, i int, st *state) {
 			continue
 		}
 		e := keyEnd(b, i+1, p.least, p.chars)
-		if e == 0 || !keyLike(b[i+1:e]) {
+		if e == 0 {
 			continue
+		}
+		if !keyLike(b[i+1 : e]) {
+			st.key = e // nor is any part of it a key
+			return
 		}
 		if pr := at(b, start-1); pr == '_' || pr == '-' || pr == '.' {
 			continue // the middle of a longer name
@@ -186,7 +190,7 @@ func (s *scanner) capitalK(b []byte, i int, st *state) {
 
 // jwt: eyJ, which is {" in base64, three parts with dots between.
 func (s *scanner) jwt(b []byte, i int, st *state) {
-	if at(b, i-1) != 'y' || at(b, i-2) != 'e' || i > 2 && isWord(b[i-3]) {
+	if i < st.jwt || at(b, i-1) != 'y' || at(b, i-2) != 'e' || i > 2 && isWord(b[i-3]) {
 		return
 	}
 	end, dots := i+1, 0
@@ -204,6 +208,7 @@ func (s *scanner) jwt(b []byte, i int, st *state) {
 		}
 		end++
 	}
+	st.jwt = end
 	for end > i && b[end-1] == '.' && dots > 2 {
 		end--
 		dots--

@@ -62,27 +62,35 @@ func (s *scanner) quoted(b []byte, i int, st *state) {
 			}
 			e++
 		}
-		s.field(b, j+1, min(e, len(b)), f, false, st)
+		s.field(b, start-1, j+1, e, f, false, st)
 	case isDigit(c) || c == '-':
 		e := j + 1
 		for e < len(b) && (isAlnum(b[e]) || b[e] == '.' || b[e] == '+' || b[e] == '-') {
 			e++
 		}
-		s.field(b, j, e, f, true, st)
+		s.field(b, start-1, j, e, f, true, st)
 	case c == '[':
 		limit := min(len(b), j+4096)
 		if n := bytes.IndexAny(b[j+1:limit], "[]{}"); n >= 0 && b[j+1+n] == ']' && n > 0 {
-			s.field(b, j, j+n+2, f, true, st)
+			s.field(b, start-1, j, j+n+2, f, true, st)
 		}
 	}
 }
 
 // field adds the value of a known name, unless it is scrubbed already.
-func (s *scanner) field(b []byte, start, end int, f *field, bare bool, st *state) {
+// from is where its name begins.
+func (s *scanner) field(b []byte, from, start, end int, f *field, bare bool, st *state) {
+	var open byte
+	if end >= len(b) {
+		end = len(b)
+		if st.more && !bare {
+			open = b[start-1]
+		}
+	}
 	if start >= end || isScrubbed(b[start:end]) {
 		return
 	}
-	h := hit{start: start, end: end, det: detField, field: f}
+	h := hit{start: start, end: end, from: from, open: open, det: detField, field: f}
 	if bare {
 		h.quote = `"`
 	}
@@ -160,7 +168,7 @@ func (s *scanner) plain(b []byte, end, start int, st *state) {
 			}
 			e++
 		}
-		s.field(b, start+1, min(e, len(b)), f, false, st)
+		s.field(b, begin, start+1, e, f, false, st)
 		return
 	}
 	e := start
@@ -178,7 +186,7 @@ func (s *scanner) plain(b []byte, end, start int, st *state) {
 	case "", "null", "nil", "none", "None", "true", "false", "undefined", "required", "must", "is", "the", "invalid", "incorrect":
 		return
 	}
-	h := hit{start: start, end: e, det: detField, field: f}
+	h := hit{start: start, end: e, from: begin, det: detField, field: f}
 	if bytes.IndexByte(value, '%') >= 0 {
 		h.val, _ = unpercent(nil, nil, value, 0)
 	}

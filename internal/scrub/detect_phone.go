@@ -46,8 +46,8 @@ func e164(b []byte, g *groups, k, start int) (int, int) {
 	if p := at(b, start-1); isWord(p) || p == '+' {
 		return 0, -1
 	}
-	var space [2 * 24]byte
-	head := g.digits(b, space[:0], k, min(k+1, g.n-1))
+	var space [64]byte
+	head := g.digits(b, space[:0], k, min(k+2, g.n-1))
 	if b[g.start[k]] == '0' || bytes.HasPrefix(head, []byte("999")) {
 		return 0, -1 // no country, and what format-preserving scrubbing leaves
 	}
@@ -95,10 +95,14 @@ func national(b []byte, g *groups, k, m int) bool {
 	if m-a == 1 && g.len(a) == 3 && g.len(m) == 7 && g.sep[m] == ')' && b[g.start[a]] >= '2' {
 		return true
 	}
-	if first[0] != '0' || bytes.HasPrefix(first, []byte("000")) {
+	if first[0] != '0' {
 		return spanish(b, g, k, m, total)
 	}
 	// 0 and an area, or 00 and a country.
+	var space [48]byte
+	if len(first) < 2 || bytes.HasPrefix(g.digits(b, space[:0], k, m), []byte("000")) {
+		return false // the latter is what format-preserving scrubbing leaves
+	}
 	if total < 9 || total > 15 || n > 7 {
 		return false
 	}

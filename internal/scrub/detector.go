@@ -35,6 +35,8 @@ func detectorByName(name string) (detector, bool) {
 // hit is a span that must not stay as it is.
 type hit struct {
 	start, end int
+	from       int  // where what decides begins, e.g. the name; 0 for start
+	open       byte // the quote that ends the value beyond the text
 	det        detector
 	field      *field // for detField
 	val        []byte // the decoded value, if it isn't what stands in the span
@@ -46,8 +48,12 @@ type hit struct {
 type state struct {
 	hits    []hit
 	escaped int // end of the line that was decoded as a whole already
+	jwt     int // end of the run that was looked at for one
+	key     int // likewise
 	percent int // end of the run that was decoded already
 	depth   int
+	more    bool // text follows that isn't there yet
+	hold    int  // what begins here may go on there; 0 if nothing does
 }
 
 func (st *state) add(start, end int, d detector) {

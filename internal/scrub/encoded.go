@@ -113,7 +113,7 @@ func (s *scanner) inside(text []byte, off []int, st *state, encode func([]byte) 
 		if h.val == nil {
 			h.val = text[h.start:h.end]
 		}
-		h.start, h.end = off[h.start], off[h.end]
+		h.start, h.end, h.from, h.open = off[h.start], off[h.end], off[h.begins()], 0
 		if h.rep != nil {
 			h.rep = encode(h.rep)
 		}
@@ -252,6 +252,16 @@ func (s *scanner) base64(b []byte, start, end int, st *state) {
 	}
 	zipped, text := head(run)
 	if !zipped && !text {
+		return
+	}
+	if st.more && end == len(b) {
+		// The run goes on beyond the block: it is looked at in one, or not
+		// let out at all.
+		if start > 0 {
+			st.hold = start
+			return
+		}
+		st.hits = append(st.hits, hit{start: start, end: end, det: detOpaque})
 		return
 	}
 	enc := base64.RawStdEncoding

@@ -30,6 +30,8 @@ func TestFormat(t *testing.T) {
 		{"call (415) 555-2671", `^call \(000\) \d{3}-\d{4}$`},
 		{"iban DE89 3704 0044 0532 0130 00", `^iban ZZ\d\d( \d{4}){4} \d\d$`},
 		{"mail Ada.L@example.org", `^mail [a-z]{3}\.[a-z]@[a-z]{7}\.zzz$`},
+		{`{"phone":"+49 30 901820","iban":"DE89370400440532013000"}`, `^\{"phone":"\+99 9\d \d{6}","iban":"ZZ\d{20}"\}$`},
+		{`{"email":"a@b.org","ssn":"123456789","card_number":"4111111111111111"}`, `^\{"email":"[a-z]@[a-z]\.zzz","ssn":"9\d{8}","card_number":"7\d{15}"\}$`},
 		{"from 10.1.2.3", `^from 2[45]\d\.\d+\.\d+\.\d+$`},
 		{"password=hunter2", `^password=\[masked\]$`},
 		{`{"first_name":"Ada"}`, `^\{"first_name":""\}$`},

@@ -361,7 +361,7 @@ func (w *jsonWalk) quoted(start int, text []byte) {
 // whole writes a number without its exponent, as a card number may have come
 // from a program that takes it for a float.
 func whole(text []byte) []byte {
-	if bytes.IndexAny(text, ".eE") < 0 {
+	if !bytes.ContainsAny(text, ".eE") {
 		return text
 	}
 	x, err := strconv.ParseFloat(string(text), 64)

@@ -84,6 +84,10 @@ func merge(hits []hit) []hit {
 			hits[n] = h
 			continue
 		}
+		from, open := min(last.begins(), h.begins()), last.open
+		if h.end > last.end || h.end == last.end && open == 0 {
+			open = h.open
+		}
 		if rank(&h) < rank(last) {
 			start, end := last.start, last.end
 			same := h.start == start && h.end >= end
@@ -91,16 +95,23 @@ func merge(hits []hit) []hit {
 			if !same {
 				last.val = nil // what was decoded is a part
 			}
-			continue
-		}
-		if h.end > last.end {
-			last.end, last.val, last.rep = h.end, nil, nil
+		} else if h.end > last.end {
 			if rank(last) == 2 {
 				last.det = detOpaque
 			}
+			last.end, last.val, last.rep = h.end, nil, nil
 		}
+		last.from, last.open = from, open
 	}
 	return hits[:n+1]
+}
+
+// begins is where a cut would change what is found.
+func (h *hit) begins() int {
+	if h.from > 0 {
+		return h.from
+	}
+	return h.start
 }
 
 // rank says which of two hits names what both cover: the schema knows better
@@ -135,7 +146,7 @@ func (s *Scrubber) replace(dst, b []byte, h *hit) []byte {
 		dst = s.act(dst, h.field.rule, h.field.class, action, raw, val)
 		return append(dst, quote...)
 	case detOpaque:
-		return s.act(dst, "opaque", Opaque, s.rules.action(Opaque), raw, val)
+		return s.act(dst, "opaque", Opaque, s.opaqueAction(), raw, val)
 	}
 	class := Class(detectorNames[h.det])
 	quote := h.quote
@@ -172,6 +183,9 @@ func bareJSON(b []byte, h *hit) bool {
 
 // act appends what becomes of a value.
 func (s *Scrubber) act(dst []byte, rule string, class Class, action Action, raw, val []byte) []byte {
+	if action == Format && formatted(class, val) {
+		return append(dst, raw...)
+	}
 	s.tally.add(rule, class, action)
 	switch action {
 	case Keep:
