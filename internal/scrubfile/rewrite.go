@@ -138,18 +138,15 @@ func rewriteAt(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer,
 	case JFR:
 		return jfrFile(s, dst, in, st.Size())
 	}
-	out, err := InMemory(bytes.NewReader(nil))
+	b, err := whole(in)
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	if err := sqlite(ctx, s, pathOf(out), pathOf(in)); err != nil {
+	clean, err := sqlite(ctx, s, b)
+	if err != nil {
 		return err
 	}
-	if _, err := out.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	_, err = io.Copy(dst, out)
+	_, err = dst.Write(clean)
 	return err
 }
 
@@ -174,8 +171,6 @@ func InMemory(src io.Reader) (*os.File, error) {
 	}
 	return f, nil
 }
-
-func pathOf(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
 
 func encode64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 
@@ -14,18 +13,70 @@ import (
 )
 
 // sqlite copies a database table by table into a new one. In place it would
-// not do: free pages and the journal keep what was there before.
-func sqlite(ctx context.Context, s *scrub.Scrubber, dst, src string) error {
-	in, err := openSQLite(src, "mode=ro&immutable=1")
+// not do: free pages keep what was there before. Both are in memory alone.
+func sqlite(ctx context.Context, s *scrub.Scrubber, src []byte) ([]byte, error) {
+	in, err := memoryDB(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer in.Close()
-	out, err := openSQLite(dst, "_pragma=journal_mode(off)&_pragma=synchronous(off)")
+	defer in.close()
+	out, err := memoryDB(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer out.Close()
+	defer out.close()
+	if len(src) > 20 {
+		src[18], src[19] = 1, 1 // a database in memory has no write-ahead log
+	}
+	if err := in.each(func(c serializer) error { return c.Deserialize(src) }); err != nil {
+		return nil, err
+	}
+	if err := copyDatabase(ctx, s, out.Conn, in.Conn); err != nil {
+		return nil, err
+	}
+	var clean []byte
+	err = out.each(func(c serializer) (err error) {
+		clean, err = c.Serialize()
+		return err
+	})
+	return clean, err
+}
+
+// database is one in memory, which lives as long as its only connection.
+type database struct {
+	*sql.Conn
+	db *sql.DB
+}
+
+func memoryDB(ctx context.Context) (*database, error) {
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return &database{conn, db}, nil
+}
+
+func (d *database) close() {
+	_ = d.Conn.Close()
+	_ = d.db.Close()
+}
+
+// serializer is what the driver's connections have beyond database/sql.
+type serializer interface {
+	Serialize() ([]byte, error)
+	Deserialize([]byte) error
+}
+
+func (d *database) each(f func(serializer) error) error {
+	return d.Raw(func(c any) error { return f(c.(serializer)) })
+}
+
+func copyDatabase(ctx context.Context, s *scrub.Scrubber, out, in *sql.Conn) error {
 	items, err := schema(ctx, in)
 	if err != nil {
 		return err
@@ -58,20 +109,12 @@ func sqlite(ctx context.Context, s *scrub.Scrubber, dst, src string) error {
 			return err
 		}
 	}
-	return out.Close()
-}
-
-func openSQLite(path, options string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: options}).String())
-	if err == nil {
-		db.SetMaxOpenConns(1)
-	}
-	return db, err
+	return nil
 }
 
 type schemaItem struct{ kind, name, sql string }
 
-func schema(ctx context.Context, db *sql.DB) ([]schemaItem, error) {
+func schema(ctx context.Context, db *sql.Conn) ([]schemaItem, error) {
 	rows, err := db.QueryContext(ctx, `SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY rowid`)
 	if err != nil {
 		return nil, err
@@ -93,7 +136,7 @@ func schema(ctx context.Context, db *sql.DB) ([]schemaItem, error) {
 
 // create makes the table, index, view or trigger anew. A default value or a
 // comment in it may be private too; a schema can't be rewritten, so it is refused.
-func (it schemaItem) create(ctx context.Context, s *scrub.Scrubber, db *sql.DB) error {
+func (it schemaItem) create(ctx context.Context, s *scrub.Scrubber, db *sql.Conn) error {
 	if clean := s.Text([]byte(it.sql)).Bytes(); string(clean) != it.sql {
 		return fmt.Errorf("need a schema without private data, found some in the definition of %s %s", it.kind, it.name)
 	}
@@ -101,7 +144,7 @@ func (it schemaItem) create(ctx context.Context, s *scrub.Scrubber, db *sql.DB) 
 	return err
 }
 
-func copyTable(ctx context.Context, s *scrub.Scrubber, out, in *sql.DB, table string) error {
+func copyTable(ctx context.Context, s *scrub.Scrubber, out, in *sql.Conn, table string) error {
 	columns, err := columnsOf(ctx, in, table)
 	if err != nil {
 		return err
@@ -176,7 +219,7 @@ func (c columnNames) quoted() []string {
 }
 
 // columnsOf leaves out generated columns, which nobody can insert into.
-func columnsOf(ctx context.Context, db *sql.DB, table string) (columnNames, error) {
+func columnsOf(ctx context.Context, db *sql.Conn, table string) (columnNames, error) {
 	rows, err := db.QueryContext(ctx, "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0", table)
 	if err != nil {
 		return nil, err

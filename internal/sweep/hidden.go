@@ -113,11 +113,13 @@ func escaped(b []byte, mark byte, via string, decode func(dst, src []byte) ([]by
 			end += 1 + k
 		}
 		start, stop := wordStart(b, max(0, first-around), first), min(len(b), end+around)
-		plain, n := decode(make([]byte, 0, stop-start), b[start:stop])
-		if n > 0 {
+		i = stop
+		if !textual(b[start:stop]) {
+			continue // compressed data has these bytes too
+		}
+		if plain, n := decode(make([]byte, 0, stop-start), b[start:stop]); n > 0 {
 			piece(via, start, plain)
 		}
-		i = stop
 	}
 }
 
