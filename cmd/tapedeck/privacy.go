@@ -145,6 +145,7 @@ func cleanValue(s *scrub.Scrubber, name, value string) string {
 type guard struct {
 	rules  *scrub.Rules
 	salt   scrub.Salt
+	clean  *scrub.Scrubber
 	sealer bundle.Sealer // nil if no key was named
 	raw    bool          // leave everything as it is
 }
@@ -156,8 +157,15 @@ func newGuard(ctx context.Context, o ruleFlags, s bundle.Sealer) (*guard, error)
 	if err != nil {
 		return nil, err
 	}
-	return &guard{rules: rules, salt: salt, sealer: s}, nil
+	clean, err := scrub.New(rules, salt)
+	if err != nil {
+		return nil, err
+	}
+	return &guard{rules: rules, salt: salt, clean: clean, sealer: s}, nil
 }
+
+// text scrubs what is said about a recording.
+func (g *guard) text(s string) string { return cleanText(g.clean, s) }
 
 // packer brings files into w. Without a key, restricted ones are in clear if
 // policy says why they may, and withheld if it is "".

@@ -141,7 +141,7 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	if o.seed == 0 {
 		o.seed = rand.Uint64() >> 12 // a number that is exact in JSON, too
 	}
-	rec, err := attempts(ctx, o, dev, term)
+	rec, err := attempts(ctx, o, dev, g, term)
 	if err != nil {
 		return ownCode(err)
 	}
@@ -203,11 +203,12 @@ func compile(expr string) (*regexp.Regexp, error) {
 }
 
 // attempts makes one recording, or as many as it takes until one fails; nil is none.
-func attempts(ctx context.Context, o recordOptions, dev *recorder, term *ui.Term) (*record.Recording, error) {
+func attempts(ctx context.Context, o recordOptions, dev *recorder, g *guard, term *ui.Term) (*record.Recording, error) {
 	if o.untilFail <= 0 {
 		rec, err := dev.record(ctx, o.seed)
 		if err == nil {
 			rec.Outcome.Match(o.failOnExpr, rec.Stdout, rec.Stderr)
+			rec.Outcome.Matched = g.text(rec.Outcome.Matched)
 		}
 		return rec, err
 	}
@@ -219,6 +220,9 @@ func attempts(ctx context.Context, o recordOptions, dev *recorder, term *ui.Term
 	term.Progress("")
 	if err != nil {
 		return nil, err
+	}
+	if rec != nil {
+		rec.Outcome.Matched = g.text(rec.Outcome.Matched)
 	}
 	took := tally.Elapsed.Round(100 * time.Millisecond)
 	if rec == nil {

@@ -136,7 +136,7 @@ func (p *Packer) addScrubbed(ctx context.Context, name string, form scrubfile.Fo
 	if err != nil {
 		return fmt.Errorf("scrub as %s: %w", form, err)
 	}
-	p.report.Files[len(p.report.Files)-1].Counts = counts(s)
+	p.report.Files[len(p.report.Files)-1].Counts = s.Report().Counts
 	return nil
 }
 
@@ -184,15 +184,18 @@ func (p *Packer) Finish(m *bundle.Manifest) error {
 		m.Privacy.PIIHashSaltKDF = p.opt.SaltField
 		p.redactions(m)
 	}
-	b, err := json.MarshalIndent(&p.report, "", "  ")
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(&p.report); err != nil {
 		return err
 	}
 	if m.Privacy.Schema == "" {
 		m.Privacy.Schema = "v1"
 	}
 	m.Privacy.Report = ReportPath
-	return p.w.Add(ReportPath, bytes.NewReader(append(b, '\n')), bundle.FileInfo{Media: "application/json", Class: bundle.Internal})
+	return p.w.Add(ReportPath, &b, bundle.FileInfo{Media: "application/json", Class: bundle.Internal})
 }
 
 // manifest scrubs what a manifest says of the program: its command, its
@@ -203,7 +206,7 @@ func (p *Packer) manifest(m *bundle.Manifest) error {
 		return err
 	}
 	scrubManifest(s, m)
-	p.report.Files = append(p.report.Files, File{Path: bundle.ManifestName, Treatment: Scrubbed, Form: "manifest", Counts: counts(s)})
+	p.report.Files = append(p.report.Files, File{Path: bundle.ManifestName, Treatment: Scrubbed, Form: "manifest", Counts: s.Report().Counts})
 	return nil
 }
 

@@ -4,11 +4,7 @@
 // files and the bundle's writer, so that no file gets by it.
 package privacy
 
-import (
-	"encoding/json"
-
-	"github.com/tapedeck-dev/tapedeck/internal/scrub"
-)
+import "github.com/tapedeck-dev/tapedeck/internal/scrub"
 
 // ReportPath is where the report is in a bundle.
 const ReportPath = "attestations/scrub-report.json"
@@ -41,12 +37,12 @@ type Report struct {
 
 // File is what was done with one file.
 type File struct {
-	Path      string          `json:"path"`
-	Treatment Treatment       `json:"treatment"`
-	Form      string          `json:"form,omitempty"`   // the format that was scrubbed
-	Reason    string          `json:"reason,omitempty"` // why it was not
-	Keys      []string        `json:"keys,omitempty"`   // references of what it is encrypted to
-	Counts    json.RawMessage `json:"counts,omitempty"` // by rule, class and action
+	Path      string        `json:"path"`
+	Treatment Treatment     `json:"treatment"`
+	Form      string        `json:"form,omitempty"`   // the format that was scrubbed
+	Reason    string        `json:"reason,omitempty"` // why it was not
+	Keys      []string      `json:"keys,omitempty"`   // references of what it is encrypted to
+	Counts    []scrub.Count `json:"counts,omitempty"` // by rule, class and action
 }
 
 const reportVersion = 1
@@ -58,13 +54,4 @@ func (r *Report) Counts() map[Treatment]int {
 		n[f.Treatment]++
 	}
 	return n
-}
-
-// counts is what a scrubber has to say, or nothing if it changed nothing.
-func counts(s *scrub.Scrubber) json.RawMessage {
-	b, err := json.Marshal(s.Report())
-	if err != nil {
-		return nil
-	}
-	return b
 }

@@ -61,6 +61,9 @@ func OpenSealed(ctx context.Context, path, cache string, op bundle.Opener) (*Tap
 	}
 	defer r.Close()
 	for _, rec := range r.Manifest().Recorders {
+		if gone, _ := rec["withheld"].(bool); gone {
+			continue // what it left was taken out when the bundle was scrubbed
+		}
 		switch rec.Kind() {
 		case "vm":
 			return openVM(ctx, r, cache)
