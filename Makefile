@@ -6,6 +6,9 @@ all: bin/tapedeck
 
 bin/tapedeck: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/tapedeck
+# Talks to PKCS#11 tokens through their C library; put it beside tapedeck.
+bin/tapedeck-pkcs11: FORCE
+	CGO_ENABLED=1 $(GO) build -trimpath -o $@ ./cmd/tapedeck-pkcs11
 FORCE:
 
 setup-demo:
@@ -22,6 +25,7 @@ test: setup-test
 check: setup-test
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "check: gofmt the files above"; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags cloudkms ./cmd/tapedeck
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 	@sh scripts/check-generated.sh

@@ -19,18 +19,28 @@ const deps = `
 bundle:
 internal/exttool:
 internal/ui:
-internal/record: internal/exttool
+internal/record: internal/exttool internal/scrub
+internal/scrub:
+internal/spool: internal/scrub
 internal/record/rr: internal/record internal/exttool
 internal/record/vm: internal/record internal/exttool internal/sites internal/vm internal/watch
 internal/sites:
 internal/sweep:
+internal/jfr:
+internal/scrubfile: internal/jfr internal/scrub
+internal/privacy: bundle internal/scrub internal/scrubfile
 internal/watch:
 internal/vm: internal/exttool internal/record
 internal/replay: bundle internal/exttool internal/record internal/vm internal/record/rr
 internal/rewind: internal/exttool
+internal/seal: bundle
+internal/seal/cloudkms: internal/seal
+internal/seal/hsm: internal/exttool internal/seal
+internal/seal/pkcs11: internal/seal/hsm
 internal/attest: bundle
 internal/sbom:
 cmd/tapedeck: *
+cmd/tapedeck-pkcs11: internal/seal/hsm internal/seal/pkcs11
 `
 
 // TestDeps parses the files itself, rather than run go list: so it sees every

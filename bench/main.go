@@ -49,6 +49,7 @@ var figures = []struct {
 	{"rewind", rewind},
 	{"pack", pack},
 	{"open", open},
+	{"scrub", scrubbing},
 	{"chaos", chaos},
 	{"exact", exact},
 }

@@ -28,6 +28,9 @@ func (w *Writer) add(f File, r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if f.PlainSize != nil && *f.PlainSize > w.lim.File {
+		return &LimitError{What: "bytes of a file", Limit: w.lim.File, Found: *f.PlainSize}
+	}
 	f.Size = src.n
 	f.SHA256 = hex.EncodeToString(hash.Sum(nil))
 	w.files = append(w.files, f)

@@ -8,13 +8,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
 
 // Commit writes the manifest and puts the bundle in its place, whole, instead
 // of what was there. It fills in m.Version, m.Files, and m.BundleID if that is
-// empty: the id is then made of what the bundle holds. m.CreatedAt must be
+// empty: the id is then made of what the bundle holds. A [Sealer] gives the id
+// and one entry of m.Keys. m.CreatedAt must be
 // set, since the same input shall give the same bundle.
 func (w *Writer) Commit(m *Manifest) error {
 	w.mu.Lock()
@@ -63,6 +65,15 @@ func (w *Writer) finish(m *Manifest) ([]byte, error) {
 	}
 	if m.Recorders == nil {
 		m.Recorders = []Recorder{}
+	}
+	if s := w.opt.Sealer; s != nil {
+		if m.BundleID != "" && m.BundleID != s.BundleID() {
+			return nil, &ManifestError{Field: "bundle_id", Need: "the id that files are sealed for, " + s.BundleID(), Found: fmt.Sprintf("%.80q", m.BundleID)}
+		}
+		m.BundleID = s.BundleID()
+		if slices.ContainsFunc(m.Files, func(f File) bool { return f.Encryption == s.Key().ID }) {
+			m.Keys = append(slices.Clone(m.Keys), s.Key())
+		}
 	}
 	if m.BundleID == "" {
 		text, err := m.Encode()

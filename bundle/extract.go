@@ -1,8 +1,11 @@
 package bundle
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,9 +23,15 @@ import (
 // Nothing is ever written outside dir, over a file that exists, or through a
 // symbolic link. A file that doesn't match the manifest is removed again, and
 // ends the extraction. What it makes is for its owner alone, like the bundle.
+//
+// Encrypted files are decrypted, and the manifest says of them what they are
+// then. If one is locked, nothing is extracted.
 func (r *Reader) Extract(ctx context.Context, dir string, names ...string) error {
 	list, err := r.choose(names)
 	if err != nil {
+		return err
+	}
+	if err := r.checkLocks(list); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -33,17 +42,57 @@ func (r *Reader) Extract(ctx context.Context, dir string, names ...string) error
 		return err
 	}
 	defer root.Close()
-	if len(names) == 0 || slices.Contains(names, ManifestName) {
-		if err := extractFile(root, ManifestName, strings.NewReader(string(r.raw))); err != nil {
-			return err
-		}
-	}
-	return r.each(ctx, list, func(e *entry, src io.Reader, err error) error {
+	plain := map[string]File{}
+	err = r.each(ctx, list, func(e *entry, src io.Reader, err error) error {
 		if err != nil {
 			return err
 		}
-		return extractFile(root, e.Path, src)
+		data, err := r.reveal(src, e)
+		if err != nil {
+			return err
+		}
+		if data == src {
+			return extractFile(root, e.Path, src)
+		}
+		hash := sha256.New()
+		counted := &counter{r: io.TeeReader(data, hash)}
+		if err := extractFile(root, e.Path, counted); err != nil {
+			return err
+		}
+		f := e.File
+		f.Size, f.SHA256, f.Encryption, f.PlainSize = counted.n, hex.EncodeToString(hash.Sum(nil)), "", nil
+		plain[f.Path] = f
+		return nil
 	})
+	if err != nil || len(names) > 0 && !slices.Contains(names, ManifestName) {
+		return err
+	}
+	text := r.raw
+	if len(plain) > 0 {
+		if text, err = r.opened(plain); err != nil {
+			return err
+		}
+	}
+	return extractFile(root, ManifestName, bytes.NewReader(text))
+}
+
+// checkLocks finds out before anything is written whether a key is missing.
+func (r *Reader) checkLocks(list []*entry) error {
+	tried := map[string]bool{"": true}
+	for _, e := range list {
+		if r.stored || tried[e.Encryption] || e.missing {
+			continue
+		}
+		tried[e.Encryption] = true
+		f, err := r.Open(e.Path)
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // choose finds the entries that names stand for.

@@ -21,6 +21,7 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte(smallManifest))
 	f.Add([]byte(`{"version": 1, "recorders": [{"kind": "jfr", "x": 1e400}], "env": {"a": "\ud83d\ude00"}}`))
 	f.Add([]byte("version: 1\nrecorders: []\nfiles:\n  - {path: a/b, size: 3, sha256: " + sumOfX + ", media_type: text/plain, class: public}\n  - {path: c, size: 0}\n"))
+	f.Add([]byte("version: 1\nrecorders: []\nkeys:\n  - {id: dk, scheme: s, key_ref: \"local:a?id=1&v=1\", wrapped_key: AA==, tenant: t, copies: [{key_ref: age1x, wrapped_key: AA==}]}\nfiles:\n  - {path: a/b, size: 3, class: restricted, encryption: dk, plain_size: 0}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m, err := ParseManifest(text)
 		if err != nil {

@@ -179,11 +179,18 @@ func (r *Reader) match() error {
 		if err := r.lim.checkName(f.Path); err != nil {
 			return err
 		}
-		if f.Size > r.lim.File {
-			return &LimitError{Path: f.Path, What: "bytes of a file", Limit: r.lim.File, Found: f.Size}
+		size := f.Size
+		if f.PlainSize != nil { // what is encrypted can be a bomb inside, too
+			size = max(size, *f.PlainSize)
 		}
-		if total += f.Size; total > r.lim.Total {
+		if size > r.lim.File {
+			return &LimitError{Path: f.Path, What: "bytes of a file", Limit: r.lim.File, Found: size}
+		}
+		if total += size; total > r.lim.Total {
 			return &LimitError{What: "bytes in all", Limit: r.lim.Total, Found: total}
+		}
+		if err := r.lim.checkRatio(r.size, total); err != nil {
+			return err
 		}
 		if e := r.entries[f.Path]; e != nil {
 			e.File = f

@@ -193,6 +193,15 @@ type Key struct {
 	Scheme     string         `yaml:"scheme"`
 	KeyRef     string         `yaml:"key_ref"`
 	WrappedKey string         `yaml:"wrapped_key,omitempty"` // base64
+	Tenant     string         `yaml:"tenant,omitempty"`      // whose it is; the encryption binds it
+	Copies     []WrappedKey   `yaml:"copies,omitempty"`      // the same data key, wrapped by other keys
+	Extra      map[string]any `yaml:",inline"`
+}
+
+// WrappedKey is a data key, encrypted with the key that KeyRef names.
+type WrappedKey struct {
+	KeyRef     string         `yaml:"key_ref"`
+	WrappedKey string         `yaml:"wrapped_key"` // base64
 	Extra      map[string]any `yaml:",inline"`
 }
 
@@ -214,5 +223,6 @@ type File struct {
 	MediaType  string         `yaml:"media_type,omitempty"`
 	Class      Class          `yaml:"class,omitempty"`
 	Encryption string         `yaml:"encryption,omitempty"` // the ID of a Key; "" is not encrypted
+	PlainSize  *int64         `yaml:"plain_size,omitempty"` // of an encrypted file before encryption; without it nobody decrypts it
 	Extra      map[string]any `yaml:",inline"`
 }

@@ -58,6 +58,9 @@ func (f *File) check() *ManifestError {
 	if f.Size < 0 {
 		return &ManifestError{Field: "size", Need: "a size", Found: fmt.Sprint(f.Size)}
 	}
+	if f.PlainSize != nil && *f.PlainSize < 0 {
+		return &ManifestError{Field: "plain_size", Need: "a size", Found: fmt.Sprint(*f.PlainSize)}
+	}
 	if f.SHA256 != "" {
 		if _, err := hex.DecodeString(f.SHA256); err != nil || len(f.SHA256) != 64 || strings.ToLower(f.SHA256) != f.SHA256 {
 			return &ManifestError{Field: "sha256", Need: "64 lower-case hexadecimal digits", Found: fmt.Sprintf("%.80q", f.SHA256)}

@@ -85,6 +85,9 @@ func (m *Manifest) eachExtra(visit func(at string, known reflect.Type, extra map
 	}
 	for i, k := range m.Keys {
 		visit(item("keys", i), reflect.TypeFor[Key](), k.Extra)
+		for j, c := range k.Copies {
+			visit(item(item("keys", i)+"copies", j), reflect.TypeFor[WrappedKey](), c.Extra)
+		}
 	}
 	for i, f := range m.Files {
 		visit(item("files", i), reflect.TypeFor[File](), f.Extra)

@@ -65,6 +65,14 @@ func (f *File) scan(line []byte) bool {
 		}
 		field.set(string(value))
 	}
+	if value, ok := bytes.CutPrefix(rest, []byte("plain_size: ")); more && ok {
+		value, rest, more = bytes.Cut(value, []byte(", "))
+		n, err := strconv.ParseInt(string(value), 10, 64)
+		if err != nil || n < 0 {
+			return false
+		}
+		f.PlainSize = &n
+	}
 	_, err = hex.DecodeString(f.SHA256)
 	return !more && len(rest) == 0 && err == nil
 }

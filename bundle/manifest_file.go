@@ -23,6 +23,9 @@ func (f File) MarshalYAML() (any, error) {
 			add(s.name, text(s.value))
 		}
 	}
+	if f.PlainSize != nil {
+		add("plain_size", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: strconv.FormatInt(*f.PlainSize, 10)})
+	}
 	if len(f.Extra) > 0 {
 		var rest yaml.Node
 		if err := rest.Encode(f.Extra); err != nil {
@@ -49,12 +52,16 @@ func (f *File) UnmarshalYAML(n *yaml.Node) error {
 		}
 		seen[name] = true
 		switch field := fields[name]; {
-		case name == "size":
+		case name == "size", name == "plain_size":
 			size, err := strconv.ParseInt(value.Value, 10, 64)
 			if err != nil || value.Kind != yaml.ScalarNode {
-				return &ManifestError{Field: "files: size", Line: value.Line, Need: "a number of bytes", Found: describe(value)}
+				return &ManifestError{Field: "files: " + name, Line: value.Line, Need: "a number of bytes", Found: describe(value)}
 			}
-			f.Size = size
+			if name == "size" {
+				f.Size = size
+			} else {
+				f.PlainSize = &size
+			}
 		case field != nil:
 			if value.Kind != yaml.ScalarNode {
 				return &ManifestError{Field: "files: " + name, Line: value.Line, Need: "text", Found: describe(value)}

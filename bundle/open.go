@@ -15,7 +15,8 @@ import (
 // Open returns the content of a file. It is compared with the manifest as it
 // is read: what doesn't match ends with a [DamagedError] instead of io.EOF,
 // and the last piece of it is withheld. Who stops before the end has read
-// unverified data. The name of the manifest gives the manifest.
+// unverified data. Encrypted files are decrypted, or there is a [LockedError].
+// The name of the manifest gives the manifest.
 func (r *Reader) Open(name string) (io.ReadCloser, error) {
 	if name == ManifestName {
 		return io.NopCloser(bytes.NewReader(r.raw)), nil
@@ -28,15 +29,27 @@ func (r *Reader) Open(name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
+	data, err := r.reveal(newChecked(src, e), e)
+	if err != nil {
+		return nil, errors.Join(err, src.Close())
+	}
 	return struct {
 		io.Reader
 		io.Closer
-	}{newChecked(src, e), src}, nil
+	}{data, src}, nil
+}
+
+// reveal decrypts what is to be decrypted.
+func (r *Reader) reveal(stored io.Reader, e *entry) (io.Reader, error) {
+	if e.Encryption == "" || r.stored {
+		return stored, nil
+	}
+	return r.unseal(e, stored)
 }
 
 // ReadFile returns the whole content of a file of at most max bytes.
 func (r *Reader) ReadFile(name string, max int64) ([]byte, error) {
-	if e := r.entries[name]; e != nil && e.Size > max {
+	if e := r.entries[name]; e != nil && e.Encryption == "" && e.Size > max {
 		return nil, &LimitError{Path: name, What: "bytes", Limit: max, Found: e.Size}
 	}
 	f, err := r.Open(name)
@@ -44,7 +57,11 @@ func (r *Reader) ReadFile(name string, max int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(f)
+	data, err := io.ReadAll(io.LimitReader(f, max+1)) // an encrypted file's size is known at its end only
+	if err == nil && int64(len(data)) > max {
+		return nil, &LimitError{Path: name, What: "bytes", Limit: max, Found: int64(len(data))}
+	}
+	return data, err
 }
 
 // content finds the data of an entry, and holds its size against the manifest.

@@ -31,6 +31,7 @@ type press struct {
 	enc   *zstd.Encoder
 	spool *os.File
 	slots chan []byte // free buffers; holding one is the right to compress
+	outs  chan []byte // free buffers for what becomes of them, as many
 	wg    sync.WaitGroup
 
 	mu  sync.Mutex
@@ -44,9 +45,10 @@ func newPress(spool *os.File) (*press, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &press{enc: enc, spool: spool, slots: make(chan []byte, n+1)}
+	p := &press{enc: enc, spool: spool, slots: make(chan []byte, n+1), outs: make(chan []byte, n+1)}
 	for range n + 1 { // one more, to be filled while the others are compressed
 		p.slots <- nil
+		p.outs <- nil
 	}
 	return p, nil
 }
@@ -70,11 +72,22 @@ func (p *press) buffer() []byte {
 
 func (p *press) release(b []byte) { p.slots <- b }
 
+// out returns a free buffer in which a frame of n bytes has room, even one that
+// can't be compressed.
+func (p *press) out(n int) []byte {
+	b := <-p.outs
+	if most := n + n>>7 + 64; cap(b) < most {
+		b = make([]byte, 0, most)
+	}
+	return b[:0]
+}
+
 // compress takes over the buffer b and returns the frame that it becomes.
 func (p *press) compress(b []byte) *spooled {
 	s := &spooled{frame: frame{size: uint32(len(b))}}
 	p.wg.Go(func() {
-		out := pack(p.enc, b)
+		out := p.enc.EncodeAll(b, p.out(len(b)))
+		defer func() { p.outs <- out }()
 		p.release(b)
 		s.packed = uint32(len(out))
 		s.sum = sumOf(out)

@@ -13,6 +13,8 @@ import (
 // Reader reads a bundle. It is safe for concurrent use.
 type Reader struct {
 	lim    Limits
+	opener Opener // nil if there is none
+	stored bool   // see OpenOptions
 	form   Format
 	size   int64
 	body   body
@@ -66,11 +68,25 @@ func (b streamBody) section(off, n int64) (io.ReadCloser, error) {
 	}{io.LimitReader(s, n), s}, nil
 }
 
-// Open opens a bundle within the [DefaultLimits].
-func Open(path string) (*Reader, error) { return Limits{}.Open(path) }
+// OpenOptions are what [Open] goes without.
+type OpenOptions struct {
+	Limits Limits
+	// Opener decrypts encrypted files.
+	Opener Opener
+	// Stored hands encrypted files out as the bundle has them. [Reader.Verify]
+	// decrypts all the same, if there is an Opener.
+	Stored bool
+}
+
+// Open opens a bundle within the [DefaultLimits]. Without an [Opener] its
+// encrypted files are locked: see [LockedError].
+func Open(path string) (*Reader, error) { return OpenOptions{}.Open(path) }
 
 // Open opens a bundle within these limits.
-func (lim Limits) Open(path string) (*Reader, error) {
+func (lim Limits) Open(path string) (*Reader, error) { return OpenOptions{Limits: lim}.Open(path) }
+
+// Open is the function of that name with options.
+func (opt OpenOptions) Open(path string) (*Reader, error) {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -86,7 +102,7 @@ func (lim Limits) Open(path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := lim.NewReader(f, st.Size())
+	r, err := opt.NewReader(f, st.Size())
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -99,11 +115,16 @@ func NewReader(src io.ReaderAt, size int64) (*Reader, error) { return Limits{}.N
 
 // NewReader reads a bundle within these limits.
 func (lim Limits) NewReader(src io.ReaderAt, size int64) (*Reader, error) {
+	return OpenOptions{Limits: lim}.NewReader(src, size)
+}
+
+// NewReader is the function of that name with options.
+func (opt OpenOptions) NewReader(src io.ReaderAt, size int64) (*Reader, error) {
 	form, err := sniff(src, size)
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{lim: lim.orDefaults(), form: form, size: size}
+	r := &Reader{lim: opt.Limits.orDefaults(), opener: opt.Opener, stored: opt.Stored, form: form, size: size}
 	if err := r.open(src); err != nil {
 		return nil, err
 	}

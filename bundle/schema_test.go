@@ -81,6 +81,8 @@ func TestSchemaAndParserAgree(t *testing.T) {
 		`{"version": 1, "recorders": [], "files": [{"path": "a", "size": 1, "sha256": "` + hash[1:] + `"}]}`,
 		`{"version": 1, "recorders": [], "files": [{"path": "a", "size": 1, "sha256": "` + strings.ToUpper(hash) + `"}]}`,
 		`{"version": 1, "recorders": [], "files": [{"path": "a", "size": 1, "class": "secret"}]}`,
+		`{"version": 1, "recorders": [], "files": [{"path": "a", "size": 1, "plain_size": -1}]}`,
+		`{"version": 1, "recorders": [], "keys": [{"id": "a", "scheme": "s", "key_ref": "r", "copies": "b"}]}`,
 	} {
 		if err := validateJSON(t, []byte(text)); err == nil {
 			t.Errorf("the schema takes %s", text)

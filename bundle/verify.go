@@ -47,10 +47,22 @@ type Result struct {
 	Status Status `json:"status"`
 	Size   int64  `json:"size"`
 	Detail string `json:"detail,omitempty"` // need and found, if something is wrong
+	Sealed Sealed `json:"sealed,omitempty"` // of an encrypted file
 }
 
-// Verify reads everything and compares it with the manifest. Damage is in the
-// report; the error is for what keeps it from reading on, such as the end of
+// Sealed is how far an encrypted file was looked into.
+type Sealed string
+
+const (
+	// Locked is a file whose key isn't at hand: its stored bytes were compared.
+	Locked Sealed = "locked"
+	// Opened is one that was decrypted too, and is what was encrypted.
+	Opened Sealed = "opened"
+)
+
+// Verify reads everything and compares it with the manifest. For that no key
+// is needed; where there is one, encrypted files are decrypted too. Damage is
+// in the report; the error is for what keeps it from reading on, such as the end of
 // ctx.
 func (r *Reader) Verify(ctx context.Context) (*Report, error) {
 	rep := &Report{
@@ -66,12 +78,15 @@ func (r *Reader) Verify(ctx context.Context) (*Report, error) {
 		listed[f.Path] = true
 	}
 	err = r.each(ctx, list, func(e *entry, src io.Reader, err error) error {
-		if err == nil {
-			var n int64
-			n, err = io.Copy(io.Discard, src)
-			rep.Bytes += n
-		}
 		res := Result{Path: e.Path, Size: e.Size}
+		if err == nil {
+			counted := &counter{r: src}
+			res.Sealed, err = r.verifySealed(counted, e)
+			if err == nil {
+				_, err = io.Copy(io.Discard, counted)
+			}
+			rep.Bytes += counted.n
+		}
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -105,6 +120,23 @@ func (r *Reader) Verify(ctx context.Context) (*Report, error) {
 	}
 	rep.sum(r.files)
 	return rep, nil
+}
+
+// verifySealed decrypts an encrypted file, if it can.
+func (r *Reader) verifySealed(stored io.Reader, e *entry) (Sealed, error) {
+	if e.Encryption == "" {
+		return "", nil
+	}
+	plain, err := r.unseal(e, stored)
+	var locked *LockedError
+	if errors.As(err, &locked) {
+		return Locked, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(io.Discard, plain)
+	return Opened, err
 }
 
 // sum orders the results as the manifest does and draws the conclusion.

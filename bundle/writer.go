@@ -17,6 +17,16 @@ type FileInfo struct {
 	Media      string // media type; guessed from the name if ""
 	Class      Class  // Internal if ""
 	Encryption string // the ID of the key in the manifest that the bytes are encrypted with
+	PlainSize  *int64 // if Encryption is set: the size before that, which readers need
+}
+
+// WriterOptions are what [Create] goes without.
+type WriterOptions struct {
+	// Sealer encrypts files as they are added. The bundle gets its id and its
+	// entry in the manifest's keys.
+	Sealer Sealer
+	// Seal lists the classes that Sealer encrypts; Restricted alone if it is nil.
+	Seal []Class
 }
 
 // Writer makes a bundle. Until [Writer.Commit] nothing is at its path, and
@@ -32,6 +42,7 @@ type FileInfo struct {
 //	stop := context.AfterFunc(ctx, w.Abort)
 type Writer struct {
 	path    string
+	opt     WriterOptions
 	lim     Limits
 	aborted atomic.Bool
 	mu      sync.Mutex // held while something is written; see Abort
@@ -50,7 +61,13 @@ type Writer struct {
 
 // Create starts a bundle at path. The caller ends it with [Writer.Commit] or
 // [Writer.Abort]; defer the latter, it does nothing after the former.
-func Create(path string) (*Writer, error) {
+func Create(path string) (*Writer, error) { return WriterOptions{}.Create(path) }
+
+// Create is the function of that name with options.
+func (opt WriterOptions) Create(path string) (*Writer, error) {
+	if opt.Seal == nil {
+		opt.Seal = []Class{Restricted}
+	}
 	dir, base := filepath.Split(path)
 	if base == "" {
 		return nil, fmt.Errorf("create bundle: need the path of a file, found %q", path)
@@ -67,12 +84,14 @@ func Create(path string) (*Writer, error) {
 		return nil, errors.Join(err, discard(spool))
 	}
 	return &Writer{
-		path: path, lim: DefaultLimits(), spool: spool, press: p,
+		path: path, opt: opt, lim: DefaultLimits(), spool: spool, press: p,
 		names: map[string]bool{}, dirs: map[string]bool{},
 	}, nil
 }
 
-// Add puts one file into the bundle. It reads r to its end.
+// Add puts one file into the bundle. It reads r to its end. What a [Sealer]
+// is to encrypt, it does on the way; a file that is encrypted already, by
+// info, stays as it is.
 func (w *Writer) Add(name string, r io.Reader, info FileInfo) error {
 	w.mu.Lock()
 	defer w.leave()
@@ -83,7 +102,7 @@ func (w *Writer) Add(name string, r io.Reader, info FileInfo) error {
 	if err := w.checkNew(name); err != nil {
 		return err
 	}
-	f := File{Path: name, MediaType: info.Media, Class: info.Class, Encryption: info.Encryption}
+	f := File{Path: name, MediaType: info.Media, Class: info.Class, Encryption: info.Encryption, PlainSize: info.PlainSize}
 	if f.MediaType == "" {
 		f.MediaType = MediaType(name)
 	}
@@ -93,10 +112,27 @@ func (w *Writer) Add(name string, r io.Reader, info FileInfo) error {
 	if err := f.check(); err != nil {
 		return err
 	}
+	if err := w.seal(&f, &r); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
 	if err := w.add(f, r); err != nil {
 		w.err = fmt.Errorf("%s: %w", name, err)
 		return w.err
 	}
+	return nil
+}
+
+// seal puts encryption between a file and the bundle where it is asked for.
+func (w *Writer) seal(f *File, r *io.Reader) error {
+	if w.opt.Sealer == nil || f.Encryption != "" || !slices.Contains(w.opt.Seal, f.Class) {
+		return nil
+	}
+	plain := &counter{r: *r}
+	sealed, err := w.opt.Sealer.Seal(f.Path, plain)
+	if err != nil {
+		return err
+	}
+	*r, f.Encryption, f.PlainSize = sealed, w.opt.Sealer.Key().ID, &plain.n
 	return nil
 }
 

@@ -33,13 +33,13 @@ without digests. BUNDLE may be - for standard input.`,
 		Example: `  tapedeck bundle inspect incident.tar.zst
   tapedeck bundle list incident.tar.zst
   tapedeck bundle verify incident.tar.zst
-  tapedeck bundle sign --key team.pem incident.tar.zst
+  tapedeck bundle sign --key team.key incident.tar.zst
   tapedeck bundle extract incident.tar.zst -o incident
   tapedeck bundle build --jfr incident.jfr --db sql.sqlite --out incident.tar.zst
 
 Exit codes:
   0  ok   1  error   3  verify found damage   4  usage
-  10  no such bundle   11  damaged   12  newer version   13  refused by the policy`,
+  10  no such bundle   11  damaged   12  newer version   13  refused: encrypted and no key, or not what a policy asks for`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -54,8 +54,8 @@ Exit codes:
 	f.Int64Var(&lim.ratio, "max-ratio", d.Ratio, "refuse bundles that unpack to more than `N` times their size")
 	f.IntVar(&lim.files, "max-files", d.Entries, "refuse bundles of more than `N` files")
 	c.AddCommand(newBundleInspectCommand(&lim), newBundleListCommand(&lim), newBundleVerifyCommand(&lim),
-		newBundleExtractCommand(&lim), newBundleBuildCommand(),
-		newBundleSignCommand(&lim), newBundleSBOMCommand(&lim), newBundleSchemaCommand())
+		newBundleExtractCommand(&lim), newBundleRewrapCommand(&lim), newBundleScrubCommand(&lim),
+		newBundleBuildCommand(), newBundleSignCommand(&lim), newBundleSBOMCommand(&lim), newBundleSchemaCommand())
 	return c
 }
 
@@ -69,10 +69,16 @@ func (f *limitFlags) limits() (bundle.Limits, error) {
 // openBundle opens the bundle at path, or the one on standard input if path
 // is "-". What the user should know of it goes to standard error.
 func openBundle(c *cobra.Command, f *limitFlags, path string) (r *bundle.Reader, closeAll func(), err error) {
+	return openSealed(c, f, path, bundle.OpenOptions{})
+}
+
+// openSealed is openBundle for a bundle whose encrypted files are looked into.
+func openSealed(c *cobra.Command, f *limitFlags, path string, opt bundle.OpenOptions) (r *bundle.Reader, closeAll func(), err error) {
 	lim, err := f.limits()
 	if err != nil {
 		return nil, nil, err
 	}
+	opt.Limits = lim
 	var in *os.File
 	if path == "-" {
 		if in, err = spoolStdin(c.InOrStdin(), lim.Total); err != nil {
@@ -80,10 +86,10 @@ func openBundle(c *cobra.Command, f *limitFlags, path string) (r *bundle.Reader,
 		}
 		var st os.FileInfo
 		if st, err = in.Stat(); err == nil {
-			r, err = lim.NewReader(in, st.Size())
+			r, err = opt.NewReader(in, st.Size())
 		}
 	} else {
-		r, err = lim.Open(path)
+		r, err = opt.Open(path)
 	}
 	closeAll = func() {
 		if r != nil {

@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
+	"github.com/tapedeck-dev/tapedeck/internal/privacy"
+	"github.com/tapedeck-dev/tapedeck/internal/seal"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
 )
 
@@ -23,8 +25,11 @@ type buildOptions struct {
 	dir                        string // a folder with a manifest; or else:
 	rr, jfr, ebpf, network, db string
 	class                      string
+	keys                       []string
 	out                        string
 	json                       bool
+	raw                        bool
+	private                    ruleFlags
 }
 
 func newBundleBuildCommand() *cobra.Command {
@@ -34,7 +39,10 @@ func newBundleBuildCommand() *cobra.Command {
 		Short: "Pack recordings made by other tools, or an unpacked bundle",
 		Long: `Build packs DIR, which must have a trace_bundle.yaml, or the recordings that the
 flags name. Digests and sizes are always made anew. The bundle appears at its
-place when it is complete, instead of what was there.`,
+place when it is complete, instead of what was there.
+
+Every file of a format with fields is scrubbed on the way: see tapedeck bundle
+scrub --help. What has none is restricted, and encrypted if --key names a key.`,
 		Example: `  tapedeck bundle build --rr traces/rr/ci-17 --out dist/bundle.tar.zst
   tapedeck bundle build --jfr app.jfr --network cassettes --db sql.sqlite --out incident.tar.zst
   tapedeck bundle build incident --out incident.tar.zst
@@ -64,6 +72,9 @@ Exit codes:
 	f.StringVar(&o.class, "class", string(bundle.Internal), "class of files that the manifest doesn't know: public, internal or restricted")
 	f.StringVarP(&o.out, "out", "o", "", "bundle to write, or - for standard output")
 	f.BoolVar(&o.json, "json", false, "print what was written as JSON")
+	f.BoolVar(&o.raw, "unscrubbed", false, "pack the files as they are, secrets and all")
+	o.private.add(f)
+	f.StringArrayVar(&o.keys, "key", nil, "encrypt restricted files for this key `REF` (default $TAPEDECK_KEY); repeatable")
 	return c
 }
 
@@ -99,18 +110,34 @@ func runBundleBuild(ctx context.Context, o buildOptions, term *ui.Term) error {
 		defer os.RemoveAll(tmp)
 		out = filepath.Join(tmp, "bundle.tar.zst")
 	}
-	w, err := bundle.Create(out)
+	s, err := buildSealer(ctx, o)
+	if err != nil {
+		return err
+	}
+	g, err := newGuard(ctx, o.private, s)
+	if err != nil {
+		return err
+	}
+	g.raw = o.raw
+	w, err := bundle.WriterOptions{Sealer: s}.Create(out)
 	if err != nil {
 		return err
 	}
 	defer w.Abort()
 	defer context.AfterFunc(ctx, w.Abort)()
-	b := builder{o: o, w: w, term: term}
+	p, err := g.packer(w, noKey)
+	if err != nil {
+		return err
+	}
+	b := builder{ctx: ctx, o: o, p: p, term: term}
 	if abs, err := filepath.Abs(out); err == nil {
 		b.skip = abs
 	}
 	m, err := b.fill()
 	if err != nil {
+		return err
+	}
+	if err := p.Finish(m); err != nil {
 		return err
 	}
 	if err := w.Commit(m); err != nil {
@@ -119,10 +146,36 @@ func runBundleBuild(ctx context.Context, o buildOptions, term *ui.Term) error {
 	return b.report(m, out)
 }
 
+// buildSealer encrypts for the keys that are named. A folder that was a bundle
+// keeps its id, which files that are encrypted already are bound to.
+func buildSealer(ctx context.Context, o buildOptions) (bundle.Sealer, error) {
+	refs := keyRefs(o.keys)
+	if len(refs) == 0 || o.dir == "" {
+		return sealer(ctx, refs)
+	}
+	text, err := os.ReadFile(filepath.Join(o.dir, bundle.ManifestName))
+	if err != nil {
+		return nil, err
+	}
+	m, err := bundle.ParseManifest(text)
+	if err != nil {
+		return nil, err
+	}
+	if m.BundleID == "" {
+		return sealer(ctx, refs)
+	}
+	s, err := seal.NewSealerFor(ctx, m.BundleID, refs, keyOptions())
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // builder brings files from this machine into a bundle.
 type builder struct {
+	ctx  context.Context
 	o    buildOptions
-	w    *bundle.Writer
+	p    *privacy.Packer
 	term *ui.Term
 	skip string // the bundle itself, which may be in the folder that it packs
 	// What the folder's own manifest says of its files, and how far from the
@@ -188,7 +241,7 @@ func (b *builder) fill() (*bundle.Manifest, error) {
 }
 
 func (b *builder) addFile(name, host string) error {
-	return b.w.AddFile(name, host, bundle.FileInfo{Class: bundle.Class(b.o.class)})
+	return b.p.AddFile(b.ctx, name, host, bundle.FileInfo{Class: bundle.Class(b.o.class)})
 }
 
 // addDir packs a folder. Links to files within it are packed as files; all
@@ -215,7 +268,7 @@ func (b *builder) addDir(prefix, dir string) error {
 			b.term.Say(fmt.Sprintf("warning: left out %s, which is no file", filepath.Join(dir, name)))
 			return nil
 		}
-		if prefix != "" || name != bundle.ManifestName {
+		if prefix != "" || name != bundle.ManifestName && name != privacy.ReportPath {
 			names = append(names, name)
 		}
 		return nil
@@ -243,11 +296,11 @@ func (b *builder) addFrom(root *os.Root, name, host string) error {
 	}
 	defer f.Close()
 	known := b.info[name]
-	info := bundle.FileInfo{Media: known.MediaType, Class: known.Class, Encryption: known.Encryption}
+	info := bundle.FileInfo{Media: known.MediaType, Class: known.Class, Encryption: known.Encryption, PlainSize: known.PlainSize}
 	if info.Class == "" {
 		info.Class = bundle.Class(b.o.class)
 	}
-	return b.w.Add(name, f, info)
+	return b.p.Add(b.ctx, name, f, info)
 }
 
 // report says what was written; or hands it over, if it is for standard output.

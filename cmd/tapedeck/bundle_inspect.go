@@ -98,6 +98,17 @@ func printInspection(w io.Writer, r *bundle.Reader) error {
 		if in.RandomSeed != nil {
 			row("seed", *in.RandomSeed)
 		}
+		for _, k := range m.Keys {
+			n := 0
+			for _, f := range m.Files {
+				if f.Encryption == k.ID {
+					n++
+				}
+			}
+			row("encrypted", fmt.Sprintf("%s, with %s, tenant %s; opened by %s", count(n, "file"), k.ID, k.Tenant, strings.Join(k.Refs(), " or ")))
+		}
+		some("privacy", privacyOf(m))
+		some("salt", m.Privacy.PIIHashSaltKDF)
 		for _, l := range m.Lossy {
 			row("lossy", l.Source+": "+l.Reason)
 		}
@@ -105,6 +116,30 @@ func printInspection(w io.Writer, r *bundle.Reader) error {
 			row("attestation", a.Type+" "+a.File)
 		}
 	})
+}
+
+// privacyOf says what was done about private data, in a line.
+func privacyOf(m *bundle.Manifest) string {
+	var sets []string
+	for _, r := range m.Privacy.Redaction {
+		if !slices.Contains(sets, r.Ruleset) {
+			sets = append(sets, r.Ruleset)
+		}
+	}
+	clear := 0
+	for _, f := range m.Files {
+		if f.Class == bundle.Restricted && f.Encryption == "" {
+			clear++
+		}
+	}
+	var parts []string
+	if len(sets) > 0 {
+		parts = append(parts, "scrubbed by "+strings.Join(sets, ", "))
+	}
+	if clear > 0 {
+		parts = append(parts, count(clear, "restricted file")+" in clear: a key would encrypt them")
+	}
+	return strings.Join(parts, "; ")
 }
 
 // fields lists the recorder's fields that are short text, by name.

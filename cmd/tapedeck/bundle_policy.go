@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tapedeck-dev/tapedeck/bundle"
 	"github.com/tapedeck-dev/tapedeck/internal/attest"
 )
 
@@ -19,7 +17,7 @@ type policyFlags struct {
 	signedBy []string
 }
 
-func (p *policyFlags) flags(c *cobra.Command) {
+func (p *policyFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&p.file, "policy", "", "`FILE` that says what the bundle must prove, YAML")
 	c.Flags().StringArrayVar(&p.signedBy, "signed-by", nil, "public key `FILE` that must have signed; repeatable")
 }
@@ -47,28 +45,6 @@ func (p *policyFlags) load() (*attest.Policy, error) {
 	}
 	policy.Threshold = len(policy.Signers)
 	return policy, nil
-}
-
-// verification is the output of verify --json.
-type verification struct {
-	*bundle.Report
-	Policy *attest.Verdict `json:"policy,omitempty"`
-}
-
-// judge holds the bundle against the policy, if there is one.
-func (v *verification) judge(p *attest.Policy, r *bundle.Reader) (err error) {
-	if p != nil {
-		v.Policy, err = p.Check(r, time.Now())
-	}
-	return err
-}
-
-// refusal is the error of a bundle that isn't what the policy asks for.
-func (v *verification) refusal() error {
-	if v.Policy == nil || v.Policy.OK {
-		return nil
-	}
-	return &codeError{code: exitRefused}
 }
 
 func printVerdict(out io.Writer, v *attest.Verdict) error {

@@ -22,6 +22,9 @@ func runBundleCommand(t *testing.T, stdin []byte, args ...string) (stdout, stder
 	c.SetIn(bytes.NewReader(stdin))
 	c.SetOut(&out)
 	c.SetErr(&errs)
+	if os.Getenv("TAPEDECK_KEYS") == "" { // one for all commands of a test
+		t.Setenv("TAPEDECK_KEYS", filepath.Join(t.TempDir(), "keys.json"))
+	}
 	ctx := context.Background()
 	code = report(ctx, &errs, c.ExecuteContext(ctx))
 	return out.String(), errs.String(), code
@@ -51,7 +54,7 @@ func TestBundleBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, errs, code := runBundleCommand(t, nil, "build", "--rr", "rr", "--jfr", "app.jfr", "--ebpf", "ebpf.parquet", "--network", "net", "--db", "db.sqlite", "--out", "b.tar.zst")
-	if code != 0 || out != "b.tar.zst\n" || !strings.Contains(errs, "warning: left out rr/latest-trace") || !strings.Contains(errs, "5 files") {
+	if code != 0 || out != "b.tar.zst\n" || !strings.Contains(errs, "warning: left out rr/latest-trace") || !strings.Contains(errs, "6 files") {
 		t.Fatalf("build: %d\n%s%s", code, out, errs)
 	}
 	out, _, code = runBundleCommand(t, nil, "inspect", "--json", "b.tar.zst")
@@ -61,29 +64,29 @@ func TestBundleBuild(t *testing.T) {
 			Version   int
 			Recorders []map[string]any
 			Inputs    map[string]string
-			Privacy   map[string]string
+			Privacy   map[string]any
 		}
 	}
 	if err := json.Unmarshal([]byte(out), &in); err != nil || code != 0 {
 		t.Fatalf("inspect: %d, %v\n%s", code, err, out)
 	}
 	m := in.Manifest
-	if in.Files != 5 || m.Version != 1 || m.Recorders[0]["rr_trace_dir"] != "traces/rr" || m.Recorders[1]["jfr_file"] != "traces/jfr/incident.jfr" ||
+	if in.Files != 6 || m.Version != 1 || m.Recorders[0]["rr_trace_dir"] != "traces/rr" || m.Recorders[1]["jfr_file"] != "traces/jfr/incident.jfr" ||
 		m.Recorders[2]["bpf_profile"] != "traces/ebpf/profile.parquet" || m.Inputs["network_cassette"] != "inputs/http_vcr/" || m.Inputs["db_cassette"] != "inputs/sql_vcr.sqlite" || m.Privacy["schema"] != "v1" {
 		t.Errorf("%s", out)
 	}
 	out, _, _ = runBundleCommand(t, nil, "list", "b.tar.zst")
-	want := "SIZE  CLASS     TYPE                            PATH\n2000  internal  application/octet-stream        traces/rr/trace-1/data\n"
+	want := "SIZE  CLASS       TYPE                            PATH\n2000  restricted  application/octet-stream        traces/rr/trace-1/data\n"
 	if !strings.HasPrefix(out, want) {
 		t.Errorf("list:\n%s", out)
 	}
-	if out, _, code = runBundleCommand(t, nil, "verify", "--strict", "b.tar.zst"); code != 0 || out != "ok: 5 files, 2.0 KB; 5 ok\n" {
+	if out, _, code = runBundleCommand(t, nil, "verify", "--strict", "b.tar.zst"); code != 0 || !strings.HasPrefix(out, "ok: 6 files, ") {
 		t.Errorf("verify: %d\n%s", code, out)
 	}
 	if out, errs, code = runBundleCommand(t, nil, "extract", "b.tar.zst"); code != 0 || out != "b\n" {
 		t.Fatalf("extract: %d\n%s%s", code, out, errs)
 	}
-	if out, errs, code = runBundleCommand(t, nil, "build", "b", "--out", "again.tar.zst", "--json"); code != 0 || !strings.Contains(out, `"files": 5`) {
+	if out, errs, code = runBundleCommand(t, nil, "build", "b", "--out", "again.tar.zst", "--json"); code != 0 || !strings.Contains(out, `"files": 6`) {
 		t.Fatalf("build again: %d\n%s%s", code, out, errs)
 	}
 	if diff, err := exec.Command("cmp", "b.tar.zst", "again.tar.zst").CombinedOutput(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,8 +15,16 @@ import (
 )
 
 type verifyOptions struct {
+	keyFlags
 	policyFlags
-	json, all, strict bool
+	json, all, strict, noSweep bool
+}
+
+// verification is the output of verify --json.
+type verification struct {
+	*bundle.Report
+	Private *swept          `json:"private,omitempty"`
+	Policy  *attest.Verdict `json:"policy,omitempty"`
 }
 
 func newBundleVerifyCommand(lim *limitFlags) *cobra.Command {
@@ -26,16 +35,22 @@ func newBundleVerifyCommand(lim *limitFlags) *cobra.Command {
 		Long: `Verify reads every file and says of each that it is ok, damaged, missing (in the
 manifest, not in the bundle), unlisted (the other way round), or unverified: the
 manifest has no digest for it. A bundle without digests is never ok. Detached is
-a signature of the manifest: with --policy or --signed-by it is looked at, too.
-A policy says who must have signed, what must have been scrubbed or encrypted,
-and more: docs/attestations.md.`,
+a signature of the manifest: it is looked at with --signed-by or --policy, whose
+file says who must have signed, what must have been scrubbed or encrypted, and
+more: docs/attestations.md. No key is needed for all that; of encrypted files
+whose key is at hand, the content is checked too.
+
+Then a second scanner, which has nothing in common with the one that scrubs,
+searches everything that isn't restricted for private data, through gzip, base64
+and other encodings, and says where it found some, never what.`,
 		Example: `  tapedeck bundle verify incident.tar.zst
   tapedeck bundle verify --strict --json incident.tar.zst
   tapedeck bundle verify --signed-by team.pem.pub incident.tar.zst
   tapedeck bundle verify --policy policy.yaml incident.tar.zst
 
 Exit codes:
-  0  no damage   1  error   3  damage; with --strict also: not verified   4  usage
+  0  neither damage nor private data   1  error   4  usage
+  3  damage, or private data; with --strict also: not verified
   10  no such bundle   11  too damaged to be opened   12  newer version
   13  intact, but not what --policy or --signed-by asks for`,
 		Args: oneBundle,
@@ -44,7 +59,11 @@ Exit codes:
 			if err != nil {
 				return err
 			}
-			r, done, err := openBundle(c, lim, args[0])
+			op, err := o.opener(c.Context())
+			if err != nil {
+				return err
+			}
+			r, done, err := openSealed(c, lim, args[0], bundle.OpenOptions{Opener: op})
 			if err != nil {
 				return err
 			}
@@ -52,11 +71,13 @@ Exit codes:
 			return runBundleVerify(c.Context(), o, policy, r, c.OutOrStdout())
 		},
 	}
-	o.policyFlags.flags(c)
 	f := c.Flags()
+	o.keyFlags.add(c)
 	f.BoolVar(&o.json, "json", false, "print the report as JSON")
 	f.BoolVar(&o.all, "all", false, "print a line for every file, not only for those that aren't ok")
+	f.BoolVar(&o.noSweep, "no-sweep", false, "don't search for private data")
 	f.BoolVar(&o.strict, "strict", false, "files without a digest count as damage")
+	o.policyFlags.add(c)
 	return c
 }
 
@@ -66,21 +87,30 @@ func runBundleVerify(ctx context.Context, o verifyOptions, policy *attest.Policy
 		return err
 	}
 	v := verification{Report: rep}
-	if err := v.judge(policy, r); err != nil {
-		return err
+	if policy != nil {
+		if v.Policy, err = policy.Check(r, time.Now()); err != nil {
+			return err
+		}
+	}
+	if !o.noSweep {
+		if v.Private, err = sweepBundle(ctx, r); err != nil {
+			return err
+		}
 	}
 	if o.json {
 		err = printJSON(out, v)
 	} else {
-		err = errors.Join(printReport(out, rep, o.all), printVerdict(out, v.Policy))
+		err = errors.Join(printReport(out, rep, o.all), v.Private.print(out), printVerdict(out, v.Policy))
 	}
-	if err == nil && (rep.Status == bundle.Damaged || o.strict && rep.Status != bundle.OK) {
-		err = &codeError{code: exitFindings}
+	switch {
+	case err != nil:
+		return err
+	case rep.Status == bundle.Damaged || o.strict && rep.Status != bundle.OK || v.Private.found():
+		return &codeError{code: exitFindings}
+	case v.Policy != nil && !v.Policy.OK:
+		return &codeError{code: exitRefused}
 	}
-	if err == nil {
-		err = v.refusal()
-	}
-	return err
+	return nil
 }
 
 func printReport(out io.Writer, rep *bundle.Report, all bool) error {
@@ -99,6 +129,16 @@ func printReport(out io.Writer, rep *bundle.Report, all bool) error {
 		if n := rep.Totals[s]; n > 0 {
 			fmt.Fprintf(out, "; %d %s", n, s)
 		}
+	}
+	sealed := map[bundle.Sealed]int{}
+	for _, f := range rep.Files {
+		sealed[f.Sealed]++
+	}
+	if n := sealed[bundle.Opened]; n > 0 {
+		fmt.Fprintf(out, "; %d decrypted", n)
+	}
+	if n := sealed[bundle.Locked]; n > 0 {
+		fmt.Fprintf(out, "; %d encrypted, not looked into: no key", n)
 	}
 	fmt.Fprintln(out)
 	return err

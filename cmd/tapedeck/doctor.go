@@ -43,6 +43,9 @@ var checks = []check{
 	{"vm", "record and replay in a guest", tryVM},
 	{"watch", "find a program's files by running it", tryWatch},
 	{"gdb", "rewind", tryGDB},
+	{"keys", "encrypt and open bundles with keys of this machine", tryKeys},
+	{"pkcs11", "keys in a PKCS#11 token (only for pkcs11: references)", tryPKCS11},
+	{"cloudkms", "keys in a cloud service (only for their references)", tryCloud},
 }
 
 func newDoctorCommand() *cobra.Command {

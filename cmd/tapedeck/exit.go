@@ -9,6 +9,7 @@ import (
 	"github.com/tapedeck-dev/tapedeck/bundle"
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
 	"github.com/tapedeck-dev/tapedeck/internal/rewind"
+	"github.com/tapedeck-dev/tapedeck/internal/seal"
 	"github.com/tapedeck-dev/tapedeck/internal/vm"
 )
 
@@ -80,8 +81,13 @@ func exitCode(err error) int {
 	var missing *exttool.Missing
 	var newer *bundle.NewerError
 	var version *vm.VersionError
+	var locked *bundle.LockedError
+	var key *seal.KeyError
+	var destroyed *seal.DestroyedError
+	var unavailable *seal.UnavailableError
+	var file *seal.FileError
 	switch {
-	case errors.As(err, &missing):
+	case errors.As(err, &missing), errors.As(err, &unavailable):
 		return exitMissing
 	case errors.As(err, &newer), errors.As(err, &version):
 		return exitNewer
@@ -89,6 +95,8 @@ func exitCode(err error) int {
 		return exitFindings
 	case errors.Is(err, bundle.ErrNoBundle):
 		return exitNoBundle
+	case errors.As(err, &locked), errors.As(err, &key), errors.As(err, &destroyed), errors.As(err, &file):
+		return exitRefused
 	case errors.Is(err, bundle.ErrDamaged), errors.Is(err, bundle.ErrNotBundle):
 		return exitDamaged
 	}

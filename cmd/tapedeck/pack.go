@@ -9,24 +9,38 @@ import (
 	"time"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
+	"github.com/tapedeck-dev/tapedeck/internal/attest"
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
 	"github.com/tapedeck-dev/tapedeck/internal/record"
 )
 
-// pack writes a recording into a bundle and returns the bundle's size in bytes.
-func pack(ctx context.Context, out string, job record.Job, rec *record.Recording, dev *recorder) (int64, error) {
+// noKey is the policy that leaves a recording of instructions in clear.
+const noKey = "no key was named: for the eyes of who may read this machine's files"
+
+// pack writes a recording into a bundle, made fit for it by the guard, and
+// returns the bundle's size in bytes.
+func pack(ctx context.Context, out string, job record.Job, rec *record.Recording, dev *recorder, g *guard) (int64, error) {
 	shared, err := dev.shared()
 	if err != nil {
 		return 0, err
 	}
-	w, err := bundle.Create(out)
+	w, err := bundle.WriterOptions{Sealer: g.sealer}.Create(out)
 	if err != nil {
 		return 0, err
 	}
 	defer w.Abort()
 	defer context.AfterFunc(ctx, w.Abort)()
-	for _, f := range append(rec.Files, shared...) {
-		if err := w.AddFile(f.Path, f.Host, bundle.FileInfo{Media: f.Media, Class: bundle.Class(f.Class)}); err != nil {
+	p, err := g.packer(w, noKey)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range rec.Files {
+		if err := p.AddFile(ctx, f.Path, f.Host, bundle.FileInfo{Media: f.Media, Class: bundle.Class(f.Class)}); err != nil {
+			return 0, err
+		}
+	}
+	for _, f := range shared {
+		if err := p.AddFreeFile(f.Path, f.Host, bundle.FileInfo{Media: f.Media, Class: bundle.Class(f.Class)}); err != nil {
 			return 0, err
 		}
 	}
@@ -42,6 +56,12 @@ func pack(ctx context.Context, out string, job record.Job, rec *record.Recording
 		name, value, _ := strings.Cut(e, "=")
 		m.Env[name] = value
 	}
+	p.Announce(attest.ProvenanceFile, "made of the scrubbed manifest")
+	p.Announce(attest.SBOMFile, "names and digests of the program's files")
+	if err := p.Finish(m); err != nil {
+		return 0, err
+	}
+	// Last, since the provenance is about every other file.
 	if err := attestTo(w, m, rec); err != nil {
 		return 0, err
 	}

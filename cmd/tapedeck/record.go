@@ -33,6 +33,8 @@ type recordOptions struct {
 	env       []string
 	seed      uint64
 	stdin     string
+	keys      []string
+	private   ruleFlags
 	vm        vmOptions
 
 	failOnExpr *regexp.Regexp // failOn, compiled
@@ -95,6 +97,8 @@ Exit codes:
 	f.StringArrayVar(&o.env, "env", nil, "let variable `NAME` through, or set NAME=VALUE; repeatable")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of the first attempt (default: drawn)")
 	f.StringVar(&o.stdin, "stdin", "", "`FILE` to give the program as standard input")
+	o.private.add(f)
+	f.StringArrayVar(&o.keys, "key", nil, "encrypt the recording for this key `REF`, see tapedeck key --help (default $TAPEDECK_KEY); repeatable")
 	f.IntVar(&o.vm.memory, "memory", 0, "`MIB` of the guest's memory (vm; default: by what a native run uses)")
 	f.StringArrayVar(&o.vm.include, "include", nil, "file or directory that the program needs besides those seen (vm); repeatable")
 	f.StringVar(&o.vm.rootfs, "rootfs", "", "unpacked image `DIR` to run the program in (vm)")
@@ -121,6 +125,14 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 			return err
 		}
 	}
+	s, err := sealer(ctx, keyRefs(o.keys))
+	if err != nil {
+		return ownCode(err)
+	}
+	g, err := newGuard(ctx, o.private, s)
+	if err != nil {
+		return ownCode(err)
+	}
 	dev, err := chooseRecorder(ctx, o, job, term)
 	if err != nil {
 		return ownCode(err)
@@ -129,7 +141,7 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	if o.seed == 0 {
 		o.seed = rand.Uint64() >> 12 // a number that is exact in JSON, too
 	}
-	rec, err := attempts(ctx, o, dev, term)
+	rec, err := attempts(ctx, o, dev, g, term)
 	if err != nil {
 		return ownCode(err)
 	}
@@ -143,7 +155,7 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	for _, w := range rec.Warnings {
 		term.Say("warning: " + w)
 	}
-	size, err := pack(ctx, o.out, job, rec, dev)
+	size, err := pack(ctx, o.out, job, rec, dev, g)
 	if err != nil {
 		return ownCode(err)
 	}
@@ -191,11 +203,12 @@ func compile(expr string) (*regexp.Regexp, error) {
 }
 
 // attempts makes one recording, or as many as it takes until one fails; nil is none.
-func attempts(ctx context.Context, o recordOptions, dev *recorder, term *ui.Term) (*record.Recording, error) {
+func attempts(ctx context.Context, o recordOptions, dev *recorder, g *guard, term *ui.Term) (*record.Recording, error) {
 	if o.untilFail <= 0 {
 		rec, err := dev.record(ctx, o.seed)
 		if err == nil {
 			rec.Outcome.Match(o.failOnExpr, rec.Stdout, rec.Stderr)
+			rec.Outcome.Matched = g.text(rec.Outcome.Matched)
 		}
 		return rec, err
 	}
@@ -207,6 +220,9 @@ func attempts(ctx context.Context, o recordOptions, dev *recorder, term *ui.Term
 	term.Progress("")
 	if err != nil {
 		return nil, err
+	}
+	if rec != nil {
+		rec.Outcome.Matched = g.text(rec.Outcome.Matched)
 	}
 	took := tally.Elapsed.Round(100 * time.Millisecond)
 	if rec == nil {

@@ -9,13 +9,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tapedeck-dev/tapedeck/internal/replay"
+	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
 )
 
 type replayOptions struct {
+	keyFlags
 	times int
 	quiet bool
 	json  bool
+	outputFlags
 }
 
 func newReplayCommand() *cobra.Command {
@@ -25,22 +28,25 @@ func newReplayCommand() *cobra.Command {
 		Short: "Run a recording again and compare it with what was recorded",
 		Long: `Replay checks the digest of everything in the bundle, runs the recording again,
 and compares what it printed, when, how it ended, and how many instructions it
-executed. It has no network and writes only to its own temporary directory.`,
+executed. It has no network and writes only to its own temporary directory. What
+it prints here is scrubbed; it is compared as it is.`,
 		Example: `  tapedeck replay flaky.tar.zst
   tapedeck replay --times 5 --quiet flaky.tar.zst
 
 Exit codes:
   0  identical   3  it diverged   10  no such bundle   11  damaged
-  12  newer version   14  a tool is missing`,
+  12  newer version   13  encrypted, and no key   14  a tool is missing`,
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
 			return runReplay(c.Context(), o, args[0], ui.New(c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
+	o.keyFlags.add(c)
 	f := c.Flags()
 	f.IntVar(&o.times, "times", 1, "replay `N` times")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print what the program printed")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON, one object for each replay")
+	o.outputFlags.add(f)
 	return c
 }
 
@@ -60,7 +66,11 @@ func runReplay(ctx context.Context, o replayOptions, path string, term *ui.Term)
 	if err != nil {
 		return err
 	}
-	tape, err := replay.Open(ctx, path, cache)
+	op, err := o.opener(ctx)
+	if err != nil {
+		return err
+	}
+	tape, err := replay.OpenSealed(ctx, path, cache, op)
 	if err != nil {
 		return err
 	}
@@ -68,12 +78,17 @@ func runReplay(ctx context.Context, o replayOptions, path string, term *ui.Term)
 	for _, w := range tape.Warnings {
 		term.Say("warning: " + w)
 	}
+	clean, err := o.scrubber(ctx, term)
+	if err != nil {
+		return err
+	}
 	diverged := false
 	for n := 1; n <= o.times; n++ {
 		rep, err := tape.Run(ctx)
 		if err != nil {
 			return err
 		}
+		scrubReport(clean, rep)
 		if !o.quiet && !o.json && n == 1 {
 			term.Output(rep.Stdout, rep.Stderr)
 		}
@@ -103,4 +118,16 @@ func verdict(r *replay.Report) string {
 			r.Outcome, r.Instructions, r.Frames, r.Elapsed.Round(10*time.Millisecond))
 	}
 	return "DIVERGED: " + r.Divergence.String()
+}
+
+// scrubReport takes private data out of what a replay showed; it was compared
+// as it is.
+func scrubReport(s *scrub.Scrubber, r *replay.Report) {
+	if s == nil {
+		return
+	}
+	r.Stdout, r.Stderr = s.Text(r.Stdout).Bytes(), s.Text(r.Stderr).Bytes()
+	if d := r.Divergence; d != nil {
+		d.Want, d.Got = cleanText(s, d.Want), cleanText(s, d.Got)
+	}
 }

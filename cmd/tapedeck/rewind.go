@@ -11,6 +11,7 @@ import (
 )
 
 type rewindOptions struct {
+	keyFlags
 	lastWrite string
 	writes    string
 	n         int
@@ -22,6 +23,7 @@ type rewindOptions struct {
 	pid       int
 	gdb       bool
 	json      bool
+	outputFlags
 }
 
 func newRewindCommand() *cobra.Command {
@@ -42,12 +44,13 @@ is looked up in the innermost frame that knows its names.`,
 
 Exit codes:
   0  ok   3  nothing wrote to EXPR   10  no such bundle   11  damaged
-  14  a tool is missing`,
+  13  encrypted, and no key   14  a tool is missing`,
 		Args: oneBundle,
 		RunE: func(c *cobra.Command, args []string) error {
 			return runRewind(c.Context(), o, args[0], ui.New(c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
+	o.keyFlags.add(c)
 	f := c.Flags()
 	f.StringVar(&o.lastWrite, "last-write", "", "who last changed `EXPR`")
 	f.StringVar(&o.writes, "writes", "", "the last stores that changed `EXPR`, newest first: see -n")
@@ -60,6 +63,7 @@ Exit codes:
 	f.IntVar(&o.pid, "pid", 0, "look at this process of the recording instead of the program itself")
 	f.BoolVar(&o.gdb, "gdb", false, "an interactive gdb, at the position and with symbols")
 	f.BoolVar(&o.json, "json", false, "print the answers as JSON")
+	o.outputFlags.add(f)
 	return c
 }
 
@@ -77,7 +81,7 @@ func runRewind(ctx context.Context, o rewindOptions, path string, term *ui.Term)
 	if o.lastWrite != "" && o.writes != "" {
 		return usageError("--last-write and --writes exclude each other")
 	}
-	r, err := openRewind(ctx, path, o.pid)
+	r, err := openRewind(ctx, path, o.keyFlags, o.pid)
 	if err != nil {
 		return err
 	}
@@ -89,12 +93,18 @@ func runRewind(ctx context.Context, o rewindOptions, path string, term *ui.Term)
 		}
 	}
 	if o.gdb {
+		term.Say("gdb shows the recording as it is: nothing in it is scrubbed")
 		return s.Interactive(ctx)
 	}
 	a, err := ask(ctx, s, o)
 	if err != nil {
 		return err
 	}
+	clean, err := o.scrubber(ctx, term)
+	if err != nil {
+		return err
+	}
+	a.scrub(clean)
 	if o.json {
 		enc := json.NewEncoder(term.Out)
 		enc.SetIndent("", "  ")

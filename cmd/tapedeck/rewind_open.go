@@ -19,13 +19,17 @@ type rewinding struct {
 }
 
 // openRewind replays a bundle's recording under a debugger, up to the failure.
-func openRewind(ctx context.Context, path string, pid int) (*rewinding, error) {
+func openRewind(ctx context.Context, path string, keys keyFlags, pid int) (*rewinding, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
+	op, err := keys.opener(ctx)
+	if err != nil {
+		return nil, err
+	}
 	r := &rewinding{}
-	if r.tape, err = replay.Open(ctx, path, cache); err != nil {
+	if r.tape, err = replay.OpenSealed(ctx, path, cache, op); err != nil {
 		return nil, err
 	}
 	if r.tape.Kind == "rr" {

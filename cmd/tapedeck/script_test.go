@@ -43,11 +43,13 @@ func TestScripts(t *testing.T) {
 			self, err := exec.LookPath("tapedeck")
 			env.Setenv("TAPEDECK", self)
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("TAPEDECK_KEYS", filepath.Join(env.WorkDir, "keys.json"))
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"flip": flip,
-			"code": code,
+			"flip":  flip,
+			"code":  code,
+			"plant": plant, "noleak": noleak, "sqlcount": sqlcount,
 		},
 		RequireExplicitExec: true,
 	})

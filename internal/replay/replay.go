@@ -50,12 +50,20 @@ var ErrNothingToReplay = errors.New("the bundle holds no recording that can be r
 // Open takes the first recording that can be run out of the bundle at path.
 // cache is tapedeck's cache directory, where boot snapshots are kept.
 func Open(ctx context.Context, path, cache string) (*Tape, error) {
-	r, err := bundle.Open(path)
+	return OpenSealed(ctx, path, cache, nil)
+}
+
+// OpenSealed is Open for a recording that may be encrypted.
+func OpenSealed(ctx context.Context, path, cache string, op bundle.Opener) (*Tape, error) {
+	r, err := bundle.OpenOptions{Opener: op}.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
 	for _, rec := range r.Manifest().Recorders {
+		if gone, _ := rec["withheld"].(bool); gone {
+			continue // what it left was taken out when the bundle was scrubbed
+		}
 		switch rec.Kind() {
 		case "vm":
 			return openVM(ctx, r, cache)
@@ -109,7 +117,7 @@ func openVM(ctx context.Context, r *bundle.Reader, cache string) (t *Tape, err e
 			return nil, &bundle.DamagedError{Path: vmDir + name, Offset: -1, Need: "SHA-256 " + want, Found: got}
 		}
 	}
-	qemu, err := vm.FindQEMU(ctx)
+	qemu, err := vm.CachedQEMU(ctx, cache)
 	if err != nil {
 		return nil, err
 	}

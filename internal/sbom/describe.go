@@ -204,7 +204,7 @@ func (l *lister) libraries(id string) {
 			seen[owner] = true
 			l.list(id, relation, db.component(owner))
 		case owner == "" && strings.HasSuffix(f, ".jar"):
-			l.list(id, relation, jar(f, l.tree.host(f)))
+			l.list(id, relation, jar(l.tree, f))
 		case owner != "" || f == l.p.Path || inDistribution(f):
 		case cpython(f) != "":
 			if v := cpython(f); !seen["cpython "+v] {

@@ -10,14 +10,23 @@ import (
 
 // jar describes a Java archive by the metadata in it: Maven's, or else the
 // manifest's.
-func jar(file, host string) component {
+func jar(root tree, file string) component {
 	c := component{name: strings.TrimSuffix(filepath.Base(file), ".jar"), file: file, purpose: "LIBRARY", source: file}
-	z, err := zip.OpenReader(host)
+	c.comment = "version unknown: the archive can't be read"
+	f, err := root.open(file)
 	if err != nil {
-		c.comment = "version unknown: the archive can't be read"
 		return c
 	}
-	defer z.Close()
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return c
+	}
+	z, err := zip.NewReader(f, st.Size())
+	if err != nil {
+		return c
+	}
+	c.comment = ""
 	var poms []map[string]string
 	var manifest map[string]string
 	for _, f := range z.File {

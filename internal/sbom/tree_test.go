@@ -3,6 +3,7 @@ package sbom
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -34,5 +35,18 @@ func TestTree(t *testing.T) {
 	}
 	if inTree("/") != "" || inTree("") != "" {
 		t.Error("the machine's own root is another tree")
+	}
+}
+
+// TestPipe: a pipe where a file should be doesn't make a recording wait.
+func TestPipe(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	for _, name := range []string{"program", "a.jar", "lib.so"} {
+		must(t, syscall.Mkfifo(filepath.Join(root, name), 0o600))
+	}
+	d := describe(t, Program{Path: "/program", Root: root, Files: []string{"/a.jar", "/lib.so"}}, nil)
+	if len(d.Packages) != 4 {
+		t.Errorf("%d packages", len(d.Packages))
 	}
 }

@@ -112,13 +112,27 @@ func escaped(b []byte, mark byte, via string, decode func(dst, src []byte) ([]by
 			}
 			end += 1 + k
 		}
-		start, stop := max(i, first-around), min(len(b), end+around)
-		plain, n := decode(make([]byte, 0, stop-start), b[start:stop])
-		if n > 0 {
+		start, stop := wordStart(b, max(0, first-around), first), min(len(b), end+around)
+		i = stop
+		if !textual(b[start:stop]) {
+			continue // compressed data has these bytes too
+		}
+		if plain, n := decode(make([]byte, 0, stop-start), b[start:stop]); n > 0 {
 			piece(via, start, plain)
 		}
-		i = stop
 	}
+}
+
+// wordStart moves i on to where a word begins, up to end: the rest of a token
+// looks like something else.
+func wordStart(b []byte, i, end int) int {
+	if i == 0 {
+		return 0
+	}
+	for i < end && alphabet[b[i]] {
+		i++
+	}
+	return i
 }
 
 // unpercent decodes %40 and the plus sign, and counts the former.

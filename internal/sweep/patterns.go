@@ -138,7 +138,8 @@ func isAddress(m []byte) bool {
 	case "service", "socket", "target", "timer", "mount", "so", "png", "jpg", "svg", "js", "css":
 		return false
 	}
-	return !strings.Contains(domain, "..") && m[0] != '.'
+	// user:tok_…@host is a connection without its password.
+	return !strings.Contains(domain, "..") && m[0] != '.' && !isToken(m)
 }
 
 // isBasic decodes the credentials: without user and password it is a word.

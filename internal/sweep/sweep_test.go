@@ -105,7 +105,7 @@ func TestNearMisses(t *testing.T) {
 		"000-12-3456", "666-12-3456", "2025-10-1234",
 		"Bearer realm=api", "Basic realm-of-the-coin",
 		"Authorization: Bearer tok_bearer_mfrggzdfmztwq2lk23mfrggzdf",
-		"postgres://shop:tok_password_mfrggzdfmztwq2lk@db/shop", "postgres://shop:****@db/shop", "http://%s:%s@%s/",
+		"postgres://shop:tok_password_mfrggzdfmztwq2lk@db/shop", "postgres://shop:tok_password_mfrggzdfmztwq2lk@db.internal/shop", "postgres://shop:****@db/shop", "http://%s:%s@%s/",
 		"tok_email_mfrggzdfmztwq2lk tok_pan_nbswy3dpnbswy3dp",
 		"sk-something-that-is-a-css-class-name",
 		"4444444444444444 4242", "1.4111111111111111",

@@ -32,6 +32,7 @@ const (
 	snapshotFile = "base.qcow2"
 	snapshotTag  = "ready" // its name inside the file
 	baseFile     = "base.json"
+	checkedFile  = "checked.json"
 )
 
 // EnsureBase returns the cached snapshot for the shape m, or boots the kernel
@@ -40,7 +41,7 @@ func EnsureBase(ctx context.Context, cache string, m Machine, say func(string)) 
 	if err := m.Check(); err != nil {
 		return nil, err
 	}
-	qemu, err := FindQEMU(ctx)
+	qemu, err := CachedQEMU(ctx, cache)
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +104,8 @@ func baseKey(q QEMU, k *Kernel, m Machine) string {
 }
 
 // cachedBase returns the snapshot that was made for this kernel, QEMU and
-// shape. All of it is read to check its digest: a recording that starts from a
-// damaged snapshot could never be replayed elsewhere, and nobody would know.
+// shape, if it is not damaged: a recording that starts from a damaged snapshot
+// could never be replayed elsewhere, and nobody would know.
 func cachedBase(cache string, q QEMU, m Machine) (*Base, error) {
 	k, err := readKernel(cache)
 	if err != nil {
@@ -123,12 +124,39 @@ func cachedBase(cache string, q QEMU, m Machine) (*Base, error) {
 		return nil, err
 	}
 	b.Dir, b.QEMU = dir, q
-	got, err := Digest(b.Snapshot())
-	if err != nil {
+	if err := b.checkSnapshot(); err != nil {
 		return nil, err
 	}
-	if got != b.Digest {
-		return nil, errors.New("the cached snapshot is damaged")
-	}
 	return b, nil
+}
+
+// checkSnapshot compares the snapshot's file with its digest, unless that was
+// done within the hour and the file is the same by its stamp.
+func (b *Base) checkSnapshot() error {
+	now, err := stampOf(b.Snapshot())
+	if err != nil {
+		return err
+	}
+	var checked checkedSnapshot
+	name := filepath.Join(b.Dir, checkedFile)
+	if readJSON(name, &checked) == nil && checked.Digest == b.Digest && checked.Stamp.holds(now) {
+		return nil
+	}
+	got, err := Digest(b.Snapshot())
+	if err != nil {
+		return err
+	}
+	if got != b.Digest {
+		return errors.New("the cached snapshot is damaged")
+	}
+	if now.settled() {
+		_ = writeJSON(name, checkedSnapshot{now, b.Digest}) // else it is read again next time
+	}
+	return nil
+}
+
+// checkedSnapshot says when a snapshot had its digest.
+type checkedSnapshot struct {
+	Stamp  stamp  `json:"stamp"`
+	Digest string `json:"sha256"`
 }

@@ -15,6 +15,10 @@ import (
 
 const bootLimit = 2 * time.Minute
 
+// blankSize is how large the guest takes its disk to be: it looks only at
+// boot. The program's files have to fit; none of it is ever written.
+const blankSize = 1 << 40
+
 // boot starts the kernel, waits until init says that it is ready, and saves
 // the machine's state.
 func (b *Base) boot(ctx context.Context, k *Kernel) error {
@@ -26,11 +30,14 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 	}
 	defer os.Remove(initrd)
 	blank := filepath.Join(b.Dir, "blank")
-	if err := os.WriteFile(blank, make([]byte, diskSize), 0o600); err != nil {
+	if err := os.WriteFile(blank, nil, 0o600); err != nil {
 		return err
 	}
 	defer os.Remove(blank)
-	if err := createQcow2(b.Snapshot()); err != nil {
+	if err := os.Truncate(blank, blankSize); err != nil {
+		return err
+	}
+	if err := createQcow2(b.Snapshot(), diskSize); err != nil {
 		return err
 	}
 	console, serial := filepath.Join(b.Dir, "console"), filepath.Join(b.Dir, "serial")
@@ -38,8 +45,8 @@ func (b *Base) boot(ctx context.Context, k *Kernel) error {
 	defer os.Remove(serial)
 	args := b.Machine.args("")
 	args = append(args, files(console, serial)...)
-	args = append(args, disk(blank)...)
-	args = append(args, snapshot(b.Snapshot())...)
+	args = append(args, disk(blank, aioThreads)...)
+	args = append(args, "-drive", "file="+escape(b.Snapshot())+",format=qcow2,if=none,id=snap")
 	args = append(args, "-kernel", k.vmlinux(), "-initrd", initrd, "-append", bootLine)
 	p, err := b.QEMU.start(ctx, args, rights{write: []string{b.Dir}, read: []string{k.Dir}})
 	if err != nil {

@@ -68,22 +68,3 @@ func Digest(name string) (string, error) {
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
-
-// copyFile copies src to the new file dst; copy_file_range and reflinks do the
-// work where the file system has them.
-func copyFile(dst, src string, perm os.FileMode) (int64, error) {
-	in, err := os.Open(src)
-	if err != nil {
-		return 0, err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(dst, os.O_CREATE|os.O_WRONLY|os.O_EXCL, perm)
-	if err != nil {
-		return 0, err
-	}
-	n, err := out.ReadFrom(in)
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	return n, err
-}

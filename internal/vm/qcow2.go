@@ -13,24 +13,26 @@ const (
 	qcow2Header  = 104
 	clusterBits  = 16
 	diskSize     = 1 << 20 // of the disk, of no use, that the snapshot hangs on
+	scratchSize  = 1 << 40 // of a snapshot's file with all that a machine adds to it
 )
 
 // createQcow2 writes an empty qcow2 image (QEMU's docs/interop/qcow2.txt): a
-// disk of no use but to hold machine snapshots. QEMU then needs no qemu-img.
-func createQcow2(name string) error {
+// disk of that many bytes, at most 4 TiB. QEMU then needs no qemu-img.
+func createQcow2(name string, size uint64) error {
 	const cluster = 1 << clusterBits
+	const perEntry = cluster / 8 * cluster // bytes of the disk behind an entry of the first table
 	b := make([]byte, 4*cluster)
 	be := binary.BigEndian
 	be.PutUint32(b[0:], qcow2Magic)
 	be.PutUint32(b[4:], qcow2Version)
 	be.PutUint32(b[20:], clusterBits)
-	be.PutUint64(b[24:], diskSize)
-	be.PutUint32(b[36:], 1)            // l1_size
-	be.PutUint64(b[40:], 3*cluster)    // l1_table_offset
-	be.PutUint64(b[48:], 1*cluster)    // refcount_table_offset
-	be.PutUint32(b[56:], 1)            // refcount_table_clusters
-	be.PutUint32(b[96:], 4)            // refcount_order: 16 bits
-	be.PutUint32(b[100:], qcow2Header) // header_length
+	be.PutUint64(b[24:], size)
+	be.PutUint32(b[36:], uint32((size+perEntry-1)/perEntry)) // l1_size
+	be.PutUint64(b[40:], 3*cluster)                          // l1_table_offset
+	be.PutUint64(b[48:], 1*cluster)                          // refcount_table_offset
+	be.PutUint32(b[56:], 1)                                  // refcount_table_clusters
+	be.PutUint32(b[96:], 4)                                  // refcount_order: 16 bits
+	be.PutUint32(b[100:], qcow2Header)                       // header_length
 	be.PutUint64(b[cluster:], 2*cluster)
 	for i := range 4 { // the four clusters that this file has are in use
 		be.PutUint16(b[2*cluster+2*i:], 1)

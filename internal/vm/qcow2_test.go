@@ -12,8 +12,15 @@ import (
 
 func TestCreateQcow2(t *testing.T) {
 	t.Parallel()
+	scratch := filepath.Join(t.TempDir(), "scratch.qcow2")
+	if err := createQcow2(scratch, scratchSize); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("qemu-img", "check", scratch).CombinedOutput(); err != nil {
+		t.Errorf("qemu-img check: %v\n%s", err, out)
+	}
 	name := filepath.Join(t.TempDir(), "x.qcow2")
-	if err := createQcow2(name); err != nil {
+	if err := createQcow2(name, diskSize); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"check", name}, {"snapshot", "-c", snapshotTag, name}, {"check", name}} {
@@ -31,7 +38,7 @@ func TestCheckQcow2(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good")
-	if err := createQcow2(good); err != nil {
+	if err := createQcow2(good, diskSize); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(good)

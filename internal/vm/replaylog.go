@@ -61,6 +61,9 @@ func countLog(r *bufio.Reader) (Count, error) {
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return c, fmt.Errorf("replay log: %w", err)
 	}
+	if binary.BigEndian.Uint32(head[:]) == 0 { // QEMU writes it last
+		return c, errors.New("replay log: its head was never written")
+	}
 	layout, ok := logLayouts[binary.BigEndian.Uint32(head[:])]
 	if !ok {
 		return c, fmt.Errorf("%w: %#x", ErrLogVersion, binary.BigEndian.Uint32(head[:]))

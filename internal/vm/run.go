@@ -53,55 +53,64 @@ func (e *StallError) Error() string {
 	return fmt.Sprintf("no progress for %v at instruction %d", e.Limit, e.Instructions)
 }
 
+const scratchFile = "scratch.qcow2"
+
 const stallLimit = 20 * time.Second
 
 // Instance is a running machine.
 type Instance struct {
 	*process
-	console  string // path of the frames
-	mode     Mode
-	snapshot string // this machine's own copy
-	stall    time.Duration
+	console string // path of the frames
+	mode    Mode
+	scratch string // what this machine adds to the snapshot's file
+	stall   time.Duration
 }
 
 // Launch starts a machine and connects to its monitor.
 func Launch(ctx context.Context, s Spec) (*Instance, error) {
-	m := &Instance{console: filepath.Join(s.Dir, "console"), mode: s.Mode, snapshot: filepath.Join(s.Dir, snapshotFile), stall: s.Stall}
+	m := &Instance{console: filepath.Join(s.Dir, "console"), mode: s.Mode, scratch: filepath.Join(s.Dir, scratchFile), stall: s.Stall}
 	if m.stall == 0 {
 		m.stall = stallLimit
 	}
-	// QEMU writes to the file even when it only loads a snapshot.
-	os.Remove(m.snapshot)
-	if _, err := copyFile(m.snapshot, s.Base.Snapshot(), 0o600); err != nil {
+	aio := bestAIO()
+	err := m.launch(ctx, s, aio)
+	if err != nil && aio == aioRing && strings.Contains(err.Error(), aioRing) {
+		err = m.launch(ctx, s, aioThreads) // a QEMU that was built without it, or is out of memory for it
+	}
+	if err != nil {
+		os.Remove(m.scratch)
 		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Instance) launch(ctx context.Context, s Spec, aio string) (err error) {
+	if err := createQcow2(m.scratch, scratchSize); err != nil {
+		return err
 	}
 	args := s.Base.Machine.args(fmt.Sprintf(",rr=%s,rrfile=%s", s.Mode, escape(s.Log)))
 	args = append(args, files(m.console, filepath.Join(s.Dir, "serial"))...)
-	args = append(args, disk(s.Image)...)
-	args = append(args, snapshot(m.snapshot)...)
+	args = append(args, disk(s.Image, aio)...)
+	args = append(args, snapshot(s.Base.Snapshot(), m.scratch, aio)...)
 	args = append(args, "-loadvm", snapshotTag, "-no-shutdown", "-fw_cfg", "name=opt/tapedeck,string="+escape(s.Params))
 	if s.Debug != "" {
 		args = append(args, "-S", "-gdb", "unix:"+escape(s.Debug)+",server=on,wait=off")
 	}
-	r := rights{write: []string{s.Dir}, read: []string{s.Image, s.Log}}
+	r := rights{write: []string{s.Dir}, read: []string{s.Image, s.Log, s.Base.Snapshot()}}
 	if s.Mode == Record {
 		r.write = append(r.write, filepath.Dir(s.Log))
 	}
 	if s.Debug != "" {
 		r.write = append(r.write, filepath.Dir(s.Debug))
 	}
-	var err error
-	if m.process, err = s.Base.QEMU.start(ctx, args, r); err != nil {
-		os.Remove(m.snapshot)
-		return nil, err
-	}
-	return m, nil
+	m.process, err = s.Base.QEMU.start(ctx, args, r)
+	return err
 }
 
 // Kill ends the machine at once.
 func (m *Instance) Kill() {
 	m.process.Kill()
-	os.Remove(m.snapshot)
+	os.Remove(m.scratch)
 }
 
 // Run starts a machine and waits until the guest has shut itself down.
@@ -132,9 +141,15 @@ func Run(ctx context.Context, s Spec) (*Result, error) {
 	if err := m.Quit(); err != nil {
 		return nil, err
 	}
-	// On a full disk QEMU says so and goes on: its log is then worth nothing.
+	// On a full disk QEMU goes on, and says so if it tries to write more than
+	// once: its log is then worth nothing.
 	if words := m.words.String(); strings.Contains(words, "write error") {
 		return nil, fmt.Errorf("write %s: %s", s.Log, words)
+	}
+	if s.Mode == Record {
+		if _, err := CountLog(s.Log); err != nil && !errors.Is(err, ErrLogVersion) {
+			return nil, fmt.Errorf("write %s: %w; is the disk full?", s.Log, err)
+		}
 	}
 	r.CPU = m.CPU()
 	if r.Frames, err = readConsole(m.console); err != nil {

@@ -118,9 +118,9 @@ func (t *Tape) Write(dir string) error {
 
 // What the fields of vm.json look like, whole.
 var (
-	digestText  = regexp.MustCompile(`^[0-9a-f]{64}$`) // a SHA-256: the name of a folder in the cache is made from it
-	cpuText     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$`)
-	versionText = regexp.MustCompile(`^[ -~]{0,200}$`) // is shown on a terminal
+	digestText  = regexp.MustCompile(`^[0-9a-f]{64}$`)                                                        // a SHA-256: the name of a folder in the cache is made from it
+	cpuText     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}(,[a-z0-9][a-z0-9-]{0,19}=off){0,16}$`) // a model, and what it lacks
+	versionText = regexp.MustCompile(`^[ -~]{0,200}$`)                                                        // is shown on a terminal
 	symbolText  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,99}$`)
 	memberText  = regexp.MustCompile(`^[a-z_0-9]{1,60}\.[a-z_0-9]{1,60}$`)
 	paramsText  = regexp.MustCompile(`^([a-z_]{1,40}=[!-~]{0,400}\n)*$`)

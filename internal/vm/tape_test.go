@@ -48,6 +48,7 @@ func TestTapeHostile(t *testing.T) {
 		change func(*Tape)
 	}{
 		"cpu with options":            {"base.machine", func(t *Tape) { t.Base.Machine.CPU = "max,foo=on" }},
+		"cpu with a path":             {"base.machine", func(t *Tape) { t.Base.Machine.CPU = "max,foo=/etc/shadow" }},
 		"cpu as an option":            {"base.machine", func(t *Tape) { t.Base.Machine.CPU = "-S" }},
 		"no cpu":                      {"base.machine", func(t *Tape) { t.Base.Machine.CPU = "" }},
 		"cpu with a newline":          {"base.machine", func(t *Tape) { t.Base.Machine.CPU = "max\n" }},
@@ -140,7 +141,7 @@ func TestTapeVersions(t *testing.T) {
 func aSnapshot(t *testing.T) (Base, []byte) {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), snapshotFile)
-	if err := createQcow2(name); err != nil {
+	if err := createQcow2(name, diskSize); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(name)

@@ -39,7 +39,7 @@ __attribute__((noinline)) static int walk(int *steps)
 int main(int argc, char **argv)
 {
 	int steps = 0;
-	char magic[8] = "initial";
+	_Alignas(8) char magic[8] = "initial";
 	int fd = open(argv[0], O_RDONLY);
 	for (int i = 1; i <= 5; i++)
 		add(i);
