@@ -247,24 +247,6 @@ func TestSubject(t *testing.T) {
 	}
 }
 
-// TestAgain: a bundle that was rewritten keeps its story, about its new files.
-func TestAgain(t *testing.T) {
-	t.Parallel()
-	old := open(t, write(t, someManifest(), someFiles))
-	files := []bundle.File{{Path: "a", SHA256: strings.Repeat("0", 64)}}
-	s, err := Again(old, files)
-	must(t, err)
-	deps := s.Predicate.BuildDefinition.ResolvedDependencies
-	if last := deps[len(deps)-1]; last.Name != "bundle" || last.Digest["sha256"] != digest(old.ManifestBytes()) {
-		t.Errorf("%+v", last)
-	}
-	if len(s.Subject) != 1 || s.Subject[0].Name != "a" || !s.Predicate.RunDetails.Metadata.StartedOn.Equal(when) {
-		t.Errorf("%+v", s)
-	}
-	_, err = s.Encode()
-	must(t, err)
-}
-
 // TestSwappedProvenance: a provenance of another bundle isn't signed, nor does
 // a policy accept it.
 func TestSwappedProvenance(t *testing.T) {

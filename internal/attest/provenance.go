@@ -40,20 +40,6 @@ func Recorded(m *bundle.Manifest, files []bundle.File, run Run) *Statement {
 	return about(files, provenance(m, run))
 }
 
-// Again makes the statement for a bundle that was rewritten: files are those of
-// the new one, the story is that of old, which becomes something that the new
-// one depends on. A bundle without a statement of its own gets what its
-// manifest tells.
-func Again(old *bundle.Reader, files []bundle.File) (*Statement, error) {
-	s, err := told(old)
-	if err != nil {
-		return nil, err
-	}
-	s.Predicate.BuildDefinition.add(Resource{Name: "bundle", Digest: map[string]string{"sha256": digest(old.ManifestBytes())},
-		Annotations: map[string]any{"bundle_id": old.Manifest().BundleID}})
-	return about(files, s.Predicate), nil
-}
-
 func about(files []bundle.File, p Provenance) *Statement {
 	s := &Statement{Type: StatementType, PredicateType: PredicateType, Predicate: p}
 	for _, f := range files {
