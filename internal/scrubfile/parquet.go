@@ -33,7 +33,7 @@ func parquetFile(s *scrub.Scrubber, dst io.Writer, src io.ReaderAt, size int64) 
 	for _, kv := range in.Metadata().KeyValueMetadata {
 		options = append(options, parquet.KeyValueMetadata(kv.Key, s.Field(scrub.Attr, kv.Key, kv.Value)))
 	}
-	w := parquet.NewWriter(dst, options...)
+	w := parquet.NewGenericWriter[any](dst, options...)
 	columns := leaves(in.Schema())
 	for _, group := range in.RowGroups() {
 		if err := copyRows(s, w, group, columns); err != nil {
@@ -68,7 +68,7 @@ func leaves(schema *parquet.Schema) []leaf {
 	return list
 }
 
-func copyRows(s *scrub.Scrubber, w *parquet.Writer, group parquet.RowGroup, columns []leaf) error {
+func copyRows(s *scrub.Scrubber, w *parquet.GenericWriter[any], group parquet.RowGroup, columns []leaf) error {
 	rows := group.Rows()
 	defer rows.Close()
 	buf := make([]parquet.Row, rowsAtOnce)
