@@ -107,3 +107,20 @@ func TestKeyPrints(t *testing.T) {
 		t.Error("the id isn't printed either")
 	}
 }
+
+// TestKeyOfAnother: a private key that another user could exchange signs nothing.
+func TestKeyOfAnother(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	file := filepath.Join(t.TempDir(), "k.pem")
+	must(t, newKey(t).WriteNew(file))
+	must(t, os.Chown(file, 12345, 12345))
+	if _, err := ReadPrivate(file); err == nil || !strings.Contains(err.Error(), "found one of user 12345") {
+		t.Errorf("%v", err)
+	}
+	if _, err := ReadPrivate(t.TempDir()); err == nil || !strings.Contains(err.Error(), "found a folder") {
+		t.Errorf("%v", err)
+	}
+}
