@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -57,29 +58,38 @@ func (o *ruleFlags) open(ctx context.Context) (*scrub.Rules, scrub.Salt, error) 
 	if err != nil {
 		return nil, scrub.Salt{}, err
 	}
-	ref, key, err := seal.Salt(ctx, o.salt, seal.Options{KeyFile: keyFile()})
-	if err != nil {
-		return nil, scrub.Salt{}, err
-	}
-	salt, err := scrub.NewSalt(ref, key)
+	salt, err := openSalt(ctx, o.salt)
 	return rules, salt, err
 }
 
 // outputFlags say how what comes out of a recording is shown.
-type outputFlags struct{ unscrubbed bool }
+type outputFlags struct {
+	unscrubbed bool
+	private    ruleFlags
+}
 
 func (o *outputFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&o.unscrubbed, "unscrubbed", false, "print what the recording holds as it is, secrets and all")
+	o.private.add(f)
+	f.Lookup("salt").DefValue = "the bundle's own, if it is here, or else " + seal.DefaultSalt
+	o.private.salt = ""
 }
 
-// scrubber returns what output of a recording goes through, or nil if none is
-// asked for. Where no salt can be kept one is drawn for this output alone: its
-// tokens compare with no others.
-func (o *outputFlags) scrubber(ctx context.Context, term *ui.Term) (*scrub.Scrubber, error) {
+// scrubber returns what the output of a recording goes through, or nil if none
+// is asked for. With the bundle's salt, its tokens are those in the bundle.
+// Where no salt can be kept one is drawn for this output alone.
+func (o *outputFlags) scrubber(ctx context.Context, m *bundle.Manifest, term *ui.Term) (*scrub.Scrubber, error) {
 	if o.unscrubbed {
 		return nil, nil
 	}
-	rules, salt, err := (&ruleFlags{salt: seal.DefaultSalt}).open(ctx)
+	rules, err := o.private.load()
+	if err != nil {
+		return nil, err
+	}
+	salt, err := o.saltFor(ctx, m)
+	if err != nil && o.private.salt != "" {
+		return nil, err
+	}
 	if err != nil {
 		term.Say(fmt.Sprintf("warning: %v; tokens in this output are its own", err))
 		key := make([]byte, 32)
@@ -87,11 +97,35 @@ func (o *outputFlags) scrubber(ctx context.Context, term *ui.Term) (*scrub.Scrub
 		if salt, err = scrub.NewSalt("none", key); err != nil {
 			return nil, err
 		}
-		if rules, err = scrub.Builtin(defaultRules...); err != nil {
-			return nil, err
-		}
 	}
 	return scrub.New(rules, salt)
+}
+
+func (o *outputFlags) saltFor(ctx context.Context, m *bundle.Manifest) (scrub.Salt, error) {
+	refs := []string{seal.DefaultSalt}
+	if own, ok := seal.SaltRef(m.Privacy.PIIHashSaltKDF); ok {
+		refs = []string{own, seal.DefaultSalt}
+	}
+	if o.private.salt != "" {
+		refs = []string{o.private.salt}
+	}
+	var first error
+	for _, ref := range refs {
+		salt, err := openSalt(ctx, ref)
+		if err == nil {
+			return salt, nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return scrub.Salt{}, first
+}
+
+func openSalt(ctx context.Context, ref string) (scrub.Salt, error) {
+	ref, key, err := seal.Salt(ctx, ref, seal.Options{KeyFile: keyFile()})
+	if err != nil {
+		return scrub.Salt{}, err
+	}
+	return scrub.NewSalt(ref, key)
 }
 
 // cleanText scrubs text; a nil scrubber leaves it.

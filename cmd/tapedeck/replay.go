@@ -78,7 +78,7 @@ func runReplay(ctx context.Context, o replayOptions, path string, term *ui.Term)
 	for _, w := range tape.Warnings {
 		term.Say("warning: " + w)
 	}
-	clean, err := o.scrubber(ctx, term)
+	clean, err := o.scrubber(ctx, tape.Manifest, term)
 	if err != nil {
 		return err
 	}

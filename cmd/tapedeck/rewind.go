@@ -100,7 +100,7 @@ func runRewind(ctx context.Context, o rewindOptions, path string, term *ui.Term)
 	if err != nil {
 		return err
 	}
-	clean, err := o.scrubber(ctx, term)
+	clean, err := o.scrubber(ctx, r.tape.Manifest, term)
 	if err != nil {
 		return err
 	}
