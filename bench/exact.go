@@ -99,6 +99,6 @@ func (l *lab) pair(ctx context.Context, out string, args []string) (rec, rep *re
 	if _, err := os.Stat(out); err != nil {
 		return nil, nil, fmt.Errorf("nothing was recorded: exit code %d: %s", rec.code, tail(rec.stderr))
 	}
-	rep, err = l.run(ctx, command{args: []string{l.tapedeck, "replay", out}, any: true})
+	rep, err = l.run(ctx, command{args: []string{l.tapedeck, "replay", "--unscrubbed", out}, any: true})
 	return rec, rep, err
 }
