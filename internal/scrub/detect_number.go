@@ -29,7 +29,15 @@ func (s *scanner) number(b []byte, i int, st *state) int {
 	}
 	next := at(b, end)
 	switch next {
-	case ' ', '-', '.', '(', ')', '/':
+	case '-', '.', '/':
+		c := at(b, end+1)
+		if !isDigit(c) && end-i < 8 {
+			return end // too short by itself, and no groups follow
+		}
+		if next == '-' && end-i == 4 && isTimestamp(b, i) {
+			return i + 10
+		}
+	case ' ', '(', ')':
 	default:
 		// One run, the most frequent case by far.
 		if isWord(next) {
@@ -43,6 +51,16 @@ func (s *scanner) number(b []byte, i int, st *state) int {
 	g.read(b, i)
 	s.groups(b, &g, st)
 	return max(end, g.resume)
+}
+
+// isTimestamp says whether 2006-01-02T begins at i. No number is written so,
+// and logs have one in each line.
+func isTimestamp(b []byte, i int) bool {
+	if len(b)-i < 11 {
+		return false
+	}
+	d := b[i : i+11 : i+11]
+	return d[7] == '-' && d[10] == 'T' && isDigit(d[5]) && isDigit(d[6]) && isDigit(d[8]) && isDigit(d[9])
 }
 
 // wordEnd is the end of the letters and digits from i on. Nothing else begins
