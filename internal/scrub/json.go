@@ -51,7 +51,7 @@ type jsonWalk struct {
 }
 
 func (w *jsonWalk) space() {
-	for w.i < len(w.b) && isSpace(w.b[w.i]) {
+	for w.i < len(w.b) && w.b[w.i] <= ' ' && isSpace(w.b[w.i]) {
 		w.i++
 	}
 }
@@ -322,13 +322,6 @@ func (w *jsonWalk) number() bool {
 // for it in less.
 const minNumber = 13
 
-func digitsEnd(b []byte, i int) int {
-	for i < len(b) && isDigit(b[i]) {
-		i++
-	}
-	return i
-}
-
 // leaf scrubs what was read since start, which is text when decoded. bare
 // values have no quotes.
 func (w *jsonWalk) leaf(start int, text []byte, f *field, bare bool) {
@@ -358,7 +351,8 @@ func (w *jsonWalk) leaf(start int, text []byte, f *field, bare bool) {
 	}
 	*w.st = state{hits: w.st.hits[:0]}
 	if quiet {
-		s.scanner.runs(text, w.st) // all that there is to be found without a trigger
+		// All that there is to be found without a trigger.
+		s.scanner.runs(text, w.st)
 	} else {
 		s.scanner.scan(text, w.st)
 	}
