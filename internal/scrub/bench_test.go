@@ -65,6 +65,26 @@ func BenchmarkJSONLines(b *testing.B) {
 	b.ReportMetric(float64(len(lines)), "records/op")
 }
 
+// BenchmarkJSONUnchanged has nothing to replace, which is to allocate nothing.
+func BenchmarkJSONUnchanged(b *testing.B) {
+	s := newTest(b)
+	var lines [][]byte
+	size := 0
+	for line := range bytes.Lines(logs(1 << 20)) {
+		if bytes.Equal(s.JSON(line).Bytes(), line) {
+			lines = append(lines, line)
+			size += len(line)
+		}
+	}
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	cpu(b, size, func() {
+		for _, line := range lines {
+			s.JSON(line)
+		}
+	})
+}
+
 // BenchmarkRegexp is what a dozen patterns of the standard library cost, one
 // after another.
 func BenchmarkRegexp(b *testing.B) {

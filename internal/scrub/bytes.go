@@ -11,6 +11,14 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\
 
 func isBase64(c byte) bool { return isAlnum(c) || c == '+' || c == '/' || c == '-' || c == '_' }
 
+// digitsEnd is the end of the digits from i on.
+func digitsEnd(b []byte, i int) int {
+	for i < len(b) && isDigit(b[i]) {
+		i++
+	}
+	return i
+}
+
 // at is b[i], or 0 outside of b.
 func at(b []byte, i int) byte {
 	if uint(i) < uint(len(b)) {

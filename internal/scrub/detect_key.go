@@ -114,9 +114,11 @@ func (s *scanner) prefixed(b []byte, i int, st *state) {
 	if !isAlnum(at(b, i+1)) || i < st.key {
 		return
 	}
-	for _, p := range prefixes(b[i-1]) {
+	list := prefixes(b[i-1])
+	for k := range list {
+		p := &list[k]
 		start := i + 1 - len(p.text)
-		if start < 0 || b[start] != p.text[0] || p.text[len(p.text)-1] != b[i] || string(b[start:i+1]) != p.text || isAlnum(at(b, start-1)) {
+		if p.text[len(p.text)-1] != b[i] || start < 0 || b[start] != p.text[0] || string(b[start:i+1]) != p.text || isAlnum(at(b, start-1)) {
 			continue
 		}
 		e := keyEnd(b, i+1, p.least, p.chars)

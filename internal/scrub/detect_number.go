@@ -29,7 +29,17 @@ func (s *scanner) number(b []byte, i int, st *state) int {
 	}
 	next := at(b, end)
 	switch next {
-	case ' ', '-', '.', '(', ')', '/':
+	case '-', '.', '/':
+		c := at(b, end+1)
+		if !isDigit(c) && end-i < 8 {
+			return end // too short by itself, and no groups follow
+		}
+		if next == '-' && end-i == 4 {
+			if e := timestamp(b, i); e > 0 {
+				return e
+			}
+		}
+	case ' ', '(', ')':
 	default:
 		// One run, the most frequent case by far.
 		if isWord(next) {
@@ -43,6 +53,35 @@ func (s *scanner) number(b []byte, i int, st *state) int {
 	g.read(b, i)
 	s.groups(b, &g, st)
 	return max(end, g.resume)
+}
+
+// timestamp returns where to go on after 2006-01-02T at i, and what follows it
+// if that is 15:04:05Z with any fraction, or 0. Nothing within is found by any
+// detector, for the letters at its ends, and logs have one in each line.
+func timestamp(b []byte, i int) int {
+	if len(b)-i < 11 {
+		return 0
+	}
+	d := b[i : i+11 : i+11]
+	if d[7] != '-' || d[10] != 'T' || !isDigit(d[5]) || !isDigit(d[6]) || !isDigit(d[8]) || !isDigit(d[9]) {
+		return 0
+	}
+	i += 10
+	if len(b)-i < 10 {
+		return i
+	}
+	d = b[i : i+10 : i+10]
+	if d[3] != ':' || d[6] != ':' || !isDigit(d[1]) || !isDigit(d[2]) || !isDigit(d[4]) || !isDigit(d[5]) || !isDigit(d[7]) || !isDigit(d[8]) {
+		return i
+	}
+	end := i + 9
+	if d[9] == '.' {
+		end = digitsEnd(b, end+1)
+	}
+	if at(b, end) != 'Z' {
+		return i
+	}
+	return end
 }
 
 // wordEnd is the end of the letters and digits from i on. Nothing else begins

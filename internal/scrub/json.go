@@ -10,10 +10,12 @@ import (
 // key and path, the detectors on every string, number and key. What is
 // changed stays JSON: a number becomes a string, unless its shape is kept. All
 // else stays byte for byte. Bytes that are no JSON go through Text.
+//
+// A document in which nothing changes is not copied: what is returned is then
+// b itself, which must stay as it is for as long as the Clean is in use.
 func (s *Scrubber) JSON(b []byte) Clean {
 	w := jsonWalk{s: s, b: b, st: s.states.Get().(*state)}
 	defer s.release(w.st)
-	w.out = make([]byte, 0, len(b)+len(b)/16+64)
 	w.space()
 	if w.i == len(b) {
 		return s.Text(b)
@@ -24,36 +26,41 @@ func (s *Scrubber) JSON(b []byte) Clean {
 		}
 		w.space()
 	}
-	w.flush()
+	if w.out == nil {
+		return Clean{b[:len(b):len(b)]}
+	}
+	w.put(w.i, nil)
 	return Clean{w.out}
 }
 
 // maxNesting bounds objects within objects; deeper ones are taken as text.
 const maxNesting = 512
 
-// jsonWalk reads b once, and copies it but for what is replaced.
+// jsonWalk reads b once, and copies it but for what is replaced, if anything is.
 type jsonWalk struct {
 	s    *Scrubber
 	b    []byte
-	i    int // what is read
-	done int // what is copied to out
-	out  []byte
+	i    int    // what is read
+	done int    // what is copied to out
+	out  []byte // nil until something is replaced
 	st   *state
+	seen uint8    // what the last string has, of jsonTrig
 	text []byte   // scratch: a decoded string
 	next []byte   // scratch: what a string becomes
 	keys []string // from the root to here, if there are rules for paths
 }
 
 func (w *jsonWalk) space() {
-	for w.i < len(w.b) && isSpace(w.b[w.i]) {
+	for w.i < len(w.b) && w.b[w.i] <= ' ' && isSpace(w.b[w.i]) {
 		w.i++
 	}
 }
 
-func (w *jsonWalk) flush() { w.put(w.i, nil) }
-
 // put copies up to start, then new in place of what was read since.
 func (w *jsonWalk) put(start int, new []byte) {
+	if w.out == nil {
+		w.out = make([]byte, 0, len(w.b)+len(w.b)/16+64)
+	}
 	w.out = append(append(w.out, w.b[w.done:start]...), new...)
 	w.done = w.i
 }
@@ -211,80 +218,109 @@ func (w *jsonWalk) array(f *field, depth int) bool {
 	}
 }
 
+// What str looks for in bytes: jsonStop where a string ends or isn't plain,
+// jsonTrig where the scanner would take a look.
+const (
+	jsonTrig = 1 << iota
+	jsonStop
+)
+
 // str reads a string and returns it decoded, valid until the next one.
 func (w *jsonWalk) str() ([]byte, bool) {
+	t := &w.s.scanner.json
+	b := w.b
 	start := w.i + 1
-	escaped := false
-	for i := start; i < len(w.b); i++ {
-		switch c := w.b[i]; {
-		case c == '"':
+	seen, escaped := uint8(0), false
+	for i := start; ; {
+		for i+8 <= len(b) {
+			c := b[i : i+8 : i+8]
+			f := t[c[0]] | t[c[1]] | t[c[2]] | t[c[3]] | t[c[4]] | t[c[5]] | t[c[6]] | t[c[7]]
+			if f&jsonStop != 0 {
+				break
+			}
+			seen |= f
+			i += 8
+		}
+		for i < len(b) && t[b[i]]&jsonStop == 0 {
+			seen |= t[b[i]]
+			i++
+		}
+		switch at(b, i) {
+		case '"':
 			w.i = i + 1
 			if !escaped {
-				return w.b[start:i], true
+				w.seen = seen
+				return b[start:i], true
 			}
-			text, _ := unescape(w.text[:0], nil, w.b[start:i], 0)
+			text, _ := unescape(w.text[:0], nil, b[start:i], 0)
 			w.text = text
+			w.seen = jsonTrig // the raw bytes don't tell
 			return text, true
-		case c == '\\':
+		case '\\':
 			escaped = true
-			if i++; i >= len(w.b) {
-				return nil, false
-			}
-			switch w.b[i] {
+			switch at(b, i+1) {
 			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 			case 'u':
-				if _, n := escapedRune(w.b[i-1:]); n == 0 {
+				if _, n := escapedRune(b[i:]); n == 0 {
 					return nil, false
 				}
 			default:
 				return nil, false
 			}
-		case c < ' ':
+			i += 2
+		default: // a control character, or the end
 			return nil, false
 		}
 	}
-	return nil, false
 }
 
 // number reads a number as JSON defines it.
 func (w *jsonWalk) number() bool {
 	b, i := w.b, w.i
-	digits := func() bool {
-		from := i
-		for i < len(b) && isDigit(b[i]) {
-			i++
-		}
-		return i > from
-	}
 	if at(b, i) == '-' {
 		i++
 	}
 	if at(b, i) == '0' {
 		i++
-	} else if !digits() {
+	} else if end := digitsEnd(b, i); end > i {
+		i = end
+	} else {
 		return false
 	}
 	if at(b, i) == '.' {
-		i++
-		if !digits() {
+		end := digitsEnd(b, i+1)
+		if end == i+1 {
 			return false
 		}
+		i = end
 	}
+	w.seen = 0
 	if c := at(b, i); c == 'e' || c == 'E' {
+		w.seen = jsonTrig
 		i++
 		if c := at(b, i); c == '+' || c == '-' {
 			i++
 		}
-		if !digits() {
+		end := digitsEnd(b, i)
+		if end == i {
 			return false
 		}
+		i = end
 	}
 	if isWord(at(b, i)) {
 		return false
 	}
+	if i-w.i >= minNumber {
+		w.seen = jsonTrig
+	}
 	w.i = i
 	return true
 }
+
+// minNumber is as long as the shortest number, written out, that a detector
+// finds with nothing around it: that of a card. One with an exponent may stand
+// for it in less.
+const minNumber = 13
 
 // leaf scrubs what was read since start, which is text when decoded. bare
 // values have no quotes.
@@ -306,14 +342,20 @@ func (w *jsonWalk) leaf(start int, text []byte, f *field, bare bool) {
 		w.replace(start, w.next[:0], "unknown:json", Unknown, s.rules.unknown, text, bare)
 		return
 	}
-	if len(text) < minLeaf {
+	quiet := w.seen == 0
+	if len(text) < minLeaf || quiet && (bare || len(text) < minBase64) {
 		return
 	}
 	if bare {
 		text = whole(text)
 	}
 	*w.st = state{hits: w.st.hits[:0]}
-	s.scanner.scan(text, w.st)
+	if quiet {
+		// All that there is to be found without a trigger.
+		s.scanner.runs(text, w.st)
+	} else {
+		s.scanner.scan(text, w.st)
+	}
 	if len(w.st.hits) == 0 {
 		return
 	}

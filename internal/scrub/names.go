@@ -1,6 +1,7 @@
 package scrub
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -89,9 +90,17 @@ func (n *nameSet) find(name []byte) *field {
 	if n.cache == nil {
 		return n.lookup(name)
 	}
-	slot := &n.cache[cacheSlot(name)]
-	if c := slot.Load(); c != nil && c.name == string(name) {
-		return c.field
+	at := cacheSlot(name)
+	slot := &n.cache[at]
+	if c := slot.Load(); c != nil {
+		if c.name == string(name) {
+			return c.field
+		}
+		// Two names with one hash must not drive out each other all the time.
+		slot = &n.cache[at^1]
+		if c := slot.Load(); c != nil && c.name == string(name) {
+			return c.field
+		}
 	}
 	f := n.lookup(name)
 	if len(name) <= maxCached {
@@ -114,11 +123,17 @@ type cached struct {
 }
 
 func cacheSlot(name []byte) uint32 {
-	h := uint32(2166136261)
-	for _, c := range name {
-		h = (h ^ uint32(c)) * 16777619
+	var h uint64
+	if n := len(name); n >= 8 {
+		// Names that agree in both ends and in length are few.
+		h = binary.LittleEndian.Uint64(name)*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64(name[n-8:])
+	} else {
+		for _, c := range name {
+			h = h<<8 | uint64(c)
+		}
 	}
-	return (h ^ h>>16) % cacheSize
+	h = (h + uint64(len(name))) * 0x9e3779b97f4a7c15
+	return uint32(h>>32) % cacheSize
 }
 
 func (n *nameSet) lookup(name []byte) *field {

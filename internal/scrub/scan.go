@@ -27,7 +27,8 @@ type scanner struct {
 	owner *Scrubber // what is found in base64 is scrubbed at once
 	on    [numDetectors]bool
 	table [256]uint8
-	names bool // the schema says something of key=value and "key": value
+	json  [256]uint8 // for strings of JSON: jsonStop, jsonTrig
+	names bool       // the schema says something of key=value and "key": value
 }
 
 func newScanner(r *Rules, owner *Scrubber) *scanner {
@@ -55,6 +56,14 @@ func newScanner(r *Rules, owner *Scrubber) *scanner {
 	set(trigCapitalK, "K", s.on[detAPIKey])
 	set(trigPrefix, "_-.", s.on[detAPIKey])
 	set(trigScheme, "bB", s.on[detBearer] || s.on[detBasic])
+	for c := range s.json {
+		if s.table[c] != trigNone {
+			s.json[c] |= jsonTrig
+		}
+		if c == '"' || c == '\\' || c < ' ' {
+			s.json[c] |= jsonStop
+		}
+	}
 	return s
 }
 
