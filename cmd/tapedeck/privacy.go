@@ -128,6 +128,20 @@ func openSalt(ctx context.Context, ref string) (scrub.Salt, error) {
 	return scrub.NewSalt(ref, key)
 }
 
+// sayScrubbed tells that what was shown is not what there is.
+func sayScrubbed(s *scrub.Scrubber, term *ui.Term) {
+	if s == nil {
+		return
+	}
+	n := int64(0)
+	for _, c := range s.Report().Counts {
+		n += c.Count
+	}
+	if n > 0 {
+		term.Say(fmt.Sprintf("%s in this output scrubbed; --unscrubbed shows what was recorded", count(int(n), "value")))
+	}
+}
+
 // cleanText scrubs text; a nil scrubber leaves it.
 func cleanText(s *scrub.Scrubber, text string) string {
 	if s == nil || text == "" {

@@ -91,6 +91,7 @@ func runReplay(ctx context.Context, o replayOptions, path string, term *ui.Term)
 		scrubReport(clean, rep)
 		if !o.quiet && !o.json && n == 1 {
 			term.Output(rep.Stdout, rep.Stderr)
+			sayScrubbed(clean, term)
 		}
 		diverged = diverged || !rep.Identical
 		if o.json {

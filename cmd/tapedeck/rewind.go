@@ -111,6 +111,7 @@ func runRewind(ctx context.Context, o rewindOptions, path string, term *ui.Term)
 		return enc.Encode(a)
 	}
 	printAnswers(term.Out, a)
+	sayScrubbed(clean, term)
 	return nil
 }
 
