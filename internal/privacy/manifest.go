@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
@@ -9,7 +10,7 @@ import (
 )
 
 // scrubManifest scrubs the text in a manifest that comes from the program or its
-// surroundings. Paths in the bundle, digests and what tapedeck itself says stay.
+// surroundings. Digests and what tapedeck itself says stay.
 func scrubManifest(s *scrub.Scrubber, m *bundle.Manifest) {
 	for name, value := range m.Env {
 		m.Env[name] = s.Field(scrub.Env, name, value)
@@ -20,7 +21,8 @@ func scrubManifest(s *scrub.Scrubber, m *bundle.Manifest) {
 	for _, extra := range []map[string]any{m.Origin.Extra, m.Inputs.Extra, m.Privacy.Extra, m.Toolchain, m.Extra} {
 		fields(s, extra)
 	}
-	for _, text := range []*string{&m.Origin.Env, &m.Origin.Region, &m.Origin.Service} {
+	for _, text := range []*string{&m.Origin.Env, &m.Origin.Region, &m.Origin.Service,
+		&m.Inputs.TimeStream, &m.Inputs.OrderStream, &m.Inputs.NetworkCassette, &m.Inputs.DBCassette} { // paths: as the files are named now
 		*text = string(s.Text([]byte(*text)).Bytes())
 	}
 	for i := range m.Lossy {
@@ -39,10 +41,24 @@ func fields(s *scrub.Scrubber, m map[string]any) {
 	}
 }
 
+// digits scrubs a number, which a card's is too.
+func digits(s *scrub.Scrubber, name, text string, v any) any {
+	if clean := s.Field(scrub.Attr, name, text); clean != text {
+		return clean
+	}
+	return v
+}
+
 func field(s *scrub.Scrubber, name string, v any) any {
 	switch v := v.(type) {
 	case string:
 		return s.Field(scrub.Attr, name, v)
+	case int:
+		return digits(s, name, strconv.Itoa(v), v)
+	case int64:
+		return digits(s, name, strconv.FormatInt(v, 10), v)
+	case uint64:
+		return digits(s, name, strconv.FormatUint(v, 10), v)
 	case []string:
 		return scrubfile.Args(s, v)
 	case []any:

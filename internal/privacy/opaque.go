@@ -11,10 +11,8 @@ import (
 // Recordings of instructions hold the program's memory and its inputs; to
 // change a byte of them is to change what a replay does.
 func opaque(path string, form scrubfile.Form) string {
-	for _, dir := range []string{"traces/rr/", "traces/vm/"} {
-		if strings.HasPrefix(path, dir) {
-			return "a recording of instructions: changed, it would not replay"
-		}
+	if recording(path) {
+		return "a recording of instructions: changed, it would not replay"
 	}
 	if form == scrubfile.Opaque {
 		return "it has no format that can be scrubbed field by field"
@@ -26,4 +24,9 @@ func opaque(path string, form scrubfile.Form) string {
 // is there.
 func free(path string, class bundle.Class) bool {
 	return path == "traces/vm/base.qcow2.zst" && class == bundle.Public
+}
+
+// recording tells whether a file is part of a recording of instructions.
+func recording(path string) bool {
+	return strings.HasPrefix(path, "traces/rr/") || strings.HasPrefix(path, "traces/vm/")
 }

@@ -63,13 +63,32 @@ func (p *Packer) Add(ctx context.Context, name string, r io.Reader, info bundle.
 		info.Media = bundle.MediaType(name)
 	}
 	form := scrubfile.FormOf(name, info.Media, head)
-	if why := opaque(name, form); why != "" {
-		return p.addOpaque(name, b, info, why)
+	why := opaque(name, form)
+	if !p.opt.Raw {
+		if name, err = p.cleanName(name); err != nil {
+			return err
+		}
 	}
-	if p.opt.Raw {
+	switch {
+	case why != "":
+		return p.addOpaque(name, b, info, why)
+	case p.opt.Raw:
 		return p.put(name, b, info, File{Treatment: Allowed, Reason: "not scrubbed, as was asked"})
 	}
 	return p.addScrubbed(ctx, name, form, b, info)
+}
+
+// cleanName scrubs the name that a file has in the bundle. The names in a
+// recording of instructions stay: a replay looks for them.
+func (p *Packer) cleanName(name string) (string, error) {
+	if recording(name) {
+		return name, nil
+	}
+	s, err := scrub.New(p.opt.Rules, p.opt.Salt)
+	if err != nil {
+		return "", err
+	}
+	return string(s.Text([]byte(name)).Bytes()), nil
 }
 
 // AddFile is Add with a file of this machine.
@@ -127,26 +146,39 @@ func (p *Packer) addScrubbed(ctx context.Context, name string, form scrubfile.Fo
 	}
 	if form.Streams() {
 		clean, w := io.Pipe()
-		go func() { w.CloseWithError(scrubfile.Rewrite(ctx, s, form, w, r)) }()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			w.CloseWithError(scrubfile.Rewrite(ctx, s, form, w, r))
+		}()
 		err = p.put(name, clean, info, File{Treatment: Scrubbed, Form: string(form)})
 		clean.CloseWithError(errors.New("the bundle can't be written")) // if it was not read to its end
+		<-done                                                         // r is the caller's again
 	} else {
 		err = p.addWhole(ctx, s, name, form, r, info)
 	}
 	if err != nil {
 		return fmt.Errorf("scrub as %s: %w", form, err)
 	}
-	p.report.Files[len(p.report.Files)-1].Counts = s.Report().Counts
+	// What was found in a file that turned out to be opaque is still in it.
+	if f := &p.report.Files[len(p.report.Files)-1]; f.Treatment == Scrubbed {
+		f.Counts = s.Report().Counts
+	}
 	return nil
 }
 
 // addWhole scrubs the file before any of it goes into the bundle.
 func (p *Packer) addWhole(ctx context.Context, s *scrub.Scrubber, name string, form scrubfile.Form, r io.Reader, info bundle.FileInfo) error {
 	raw, err := scrubfile.InMemory(r)
+	if raw != nil {
+		defer raw.Close()
+	}
+	if errors.Is(err, scrubfile.ErrTooLarge) {
+		return p.addOpaque(name, io.MultiReader(raw, r), info, "it is too large to be scrubbed as "+string(form))
+	}
 	if err != nil {
 		return err
 	}
-	defer raw.Close()
 	clean, err := scrubfile.InMemory(bytes.NewReader(nil))
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 )
 
 // Args scrubs the arguments of a command: --password=X and --password X by the
-// option's name, everything else as text.
+// option's name, NAME=VALUE by NAME, everything else as text.
 func Args(s *scrub.Scrubber, args []string) []string {
 	clean := make([]string, len(args))
 	option := "" // the one that the next argument may be the value of
@@ -15,22 +15,39 @@ func Args(s *scrub.Scrubber, args []string) []string {
 		name, value, ok := strings.Cut(a, "=")
 		switch {
 		case strings.HasPrefix(a, "-") && ok:
-			clean[i] = name + "=" + s.Field(scrub.Attr, optionName(name), value)
+			clean[i] = plainText(s, name) + "=" + s.Field(scrub.Attr, optionName(name), value)
 			option = ""
 		case strings.HasPrefix(a, "-"):
-			clean[i] = string(s.Text([]byte(a)).Bytes())
+			clean[i] = plainText(s, a)
 			option = optionName(a)
 		case option != "":
 			clean[i] = s.Field(scrub.Attr, option, a)
+			if clean[i] == a { // --set db.password=X, env -i PASSWORD=X
+				clean[i] = assignment(s, a)
+			}
 			option = ""
-		case ok && i > 0:
-			clean[i] = name + "=" + s.Field(scrub.Env, name, value) // env NAME=VALUE PROGRAM
+		case i > 0:
+			clean[i] = assignment(s, a)
 		default:
-			clean[i] = string(s.Text([]byte(a)).Bytes())
+			clean[i] = plainText(s, a)
 		}
 	}
 	return clean
 }
+
+// assignment scrubs NAME=VALUE by the name. Before the first = of a URL there
+// is no name.
+func assignment(s *scrub.Scrubber, a string) string {
+	name, value, ok := strings.Cut(a, "=")
+	if !ok || name == "" || strings.ContainsFunc(name, func(r rune) bool {
+		return r != '_' && r != '.' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) {
+		return plainText(s, a)
+	}
+	return plainText(s, name) + "=" + s.Field(scrub.Env, name, value)
+}
+
+func plainText(s *scrub.Scrubber, text string) string { return string(s.Text([]byte(text)).Bytes()) }
 
 // optionName is what an option is about: db.password of -Ddb.password.
 func optionName(option string) string {

@@ -3,8 +3,10 @@ package scrubfile
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 )
@@ -18,10 +20,20 @@ func har(s *scrub.Scrubber, text []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the archive: %w", err)
 	}
-	harNode(s, "", v)
-	var out bytes.Buffer
-	writeValue(&out, v)
-	return s.JSON(out.Bytes()).Bytes(), nil
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("need one document, found more behind it")
+	}
+	var before, after bytes.Buffer
+	writeValue(&before, v)
+	if err := harNode(s, "", v); err != nil {
+		return nil, err
+	}
+	writeValue(&after, v)
+	clean := s.JSON(after.Bytes()).Bytes()
+	if bytes.Equal(clean, before.Bytes()) && utf8.Valid(text) {
+		return text, nil // nothing to take out: its spelling and its spaces stay
+	}
+	return clean, nil
 }
 
 // kinds of the lists in an archive.
@@ -39,7 +51,7 @@ func harKind(key string) (scrub.Kind, bool) {
 	return 0, false
 }
 
-func harNode(s *scrub.Scrubber, key string, v any) {
+func harNode(s *scrub.Scrubber, key string, v any) error {
 	switch v := v.(type) {
 	case []any:
 		kind, ok := harKind(key)
@@ -55,31 +67,47 @@ func harNode(s *scrub.Scrubber, key string, v any) {
 				}
 				continue
 			}
-			harNode(s, "", e)
+			if err := harNode(s, "", e); err != nil {
+				return err
+			}
 		}
 	case *object:
 		media, _ := v.get("mimeType").(string)
 		if text, ok := v.get("text").(string); ok && media != "" {
-			v.set("text", harBody(s, media, text, v.get("encoding") == "base64"))
+			clean, err := harBody(s, media, text, v.get("encoding") == "base64")
+			if err != nil {
+				return err
+			}
+			v.set("text", clean)
 		}
 		if link, ok := v.get("url").(string); ok {
 			v.set("url", requestTarget(s, link))
 		}
 		for _, m := range v.members {
-			harNode(s, m.key, m.value)
+			if err := harNode(s, m.key, m.value); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
-func harBody(s *scrub.Scrubber, media, text string, encoded bool) string {
-	if !encoded {
-		return string(httpBody(s, media, "", []byte(text)))
+func harBody(s *scrub.Scrubber, media, text string, encoded bool) (string, error) {
+	plain := []byte(text)
+	if encoded {
+		var err error
+		if plain, err = decode64(text); err != nil {
+			return plainText(s, text), nil
+		}
 	}
-	plain, err := decode64(text)
-	if err != nil {
-		return string(s.Text([]byte(text)).Bytes())
+	clean, err := plainBody(s, media, plain)
+	if err != nil || bytes.Equal(clean, plain) {
+		return text, err
 	}
-	return encode64(httpBody(s, media, "", plain))
+	if encoded {
+		return encode64(clean), nil
+	}
+	return string(clean), nil
 }
 
 // object is a JSON object that keeps the order of its members.

@@ -2,10 +2,8 @@ package scrubfile
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
-	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strconv"
@@ -16,11 +14,11 @@ import (
 
 // httpMessage scrubs an HTTP/1 message as it stood on the wire: the path and
 // the query, header by header, the body by its media type. What has to agree
-// with the body, its length and its chunks, is made anew.
-func httpMessage(s *scrub.Scrubber, msg []byte) []byte {
-	head, body, ok := bytes.Cut(msg, []byte("\r\n\r\n"))
+// with the body, its length and its chunks, is made anew if the body changes.
+func httpMessage(s *scrub.Scrubber, msg []byte) ([]byte, error) {
+	head, wire, ok := bytes.Cut(msg, []byte("\r\n\r\n"))
 	if !ok {
-		return s.Text(msg).Bytes() // no message, or one that was cut in its head
+		return s.Text(msg).Bytes(), nil // no message, or one that was cut in its head
 	}
 	lines := strings.Split(string(head), "\r\n")
 	media, coding, chunked := "", "", false
@@ -30,70 +28,80 @@ func httpMessage(s *scrub.Scrubber, msg []byte) []byte {
 		case "content-type":
 			media = value
 		case "content-encoding":
-			coding = strings.ToLower(value)
+			coding = value
 		case "transfer-encoding":
 			chunked = strings.EqualFold(value, "chunked")
 		}
 	}
+	body := wire
 	if chunked {
-		if plain, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(body))); err == nil {
+		// Many recorders write the body unchunked and leave the header.
+		plain, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(wire)))
+		if chunked = err == nil; chunked {
 			body = plain
-		} else {
-			chunked = false
 		}
 	}
-	clean := httpBody(s, media, coding, body)
+	clean, err := httpBody(s, media, coding, body)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !chunked:
+		wire = clean
+	case !bytes.Equal(clean, body) || !bytes.Equal(s.Text(wire).Bytes(), wire): // trailers and extensions are text too
+		wire = oneChunk(clean)
+	}
 	var out bytes.Buffer
 	out.WriteString(startLine(s, lines[0]))
 	for _, l := range lines[1:] {
 		out.WriteString("\r\n")
 		name, value, ok := strings.Cut(l, ":")
+		lead := value[:len(value)-len(strings.TrimLeft(value, " \t"))]
+		n, err := strconv.Atoi(strings.TrimSpace(value))
 		switch {
 		case !ok:
 			out.Write(s.Text([]byte(l)).Bytes())
-		case strings.EqualFold(name, "content-length"):
-			if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && n == len(body) {
-				value = " " + strconv.Itoa(len(clean))
+		case strings.EqualFold(name, "content-length") && err == nil:
+			if n == len(body) { // else it was of more, or of other bytes
+				value = lead + strconv.Itoa(len(clean))
 			}
 			out.WriteString(name + ":" + value)
 		default:
-			lead := value[:len(value)-len(strings.TrimLeft(value, " \t"))]
 			out.WriteString(name + ":" + lead + header(s, name, value[len(lead):]))
 		}
 	}
 	out.WriteString("\r\n\r\n")
-	if chunked {
-		if len(clean) > 0 {
-			fmt.Fprintf(&out, "%x\r\n%s\r\n", len(clean), clean)
-		}
-		out.WriteString("0\r\n\r\n")
-	} else {
-		out.Write(clean)
+	out.Write(wire)
+	return out.Bytes(), nil
+}
+
+func oneChunk(body []byte) []byte {
+	if len(body) == 0 {
+		return []byte("0\r\n\r\n")
 	}
-	return out.Bytes()
+	return fmt.Appendf(nil, "%x\r\n%s\r\n0\r\n\r\n", len(body), body)
 }
 
 func startLine(s *scrub.Scrubber, line string) string {
 	method, rest, ok := strings.Cut(line, " ")
 	target, version, ok2 := strings.Cut(rest, " ")
 	if !ok || !ok2 || !strings.HasPrefix(version, "HTTP/") {
-		return string(s.Text([]byte(line)).Bytes())
+		return plainText(s, line)
 	}
-	return method + " " + requestTarget(s, target) + " " + version
+	return plainText(s, method) + " " + requestTarget(s, target) + " " + plainText(s, version)
 }
 
-// requestTarget scrubs a request's target or a whole URL: its parameters by name, the
-// rest as text.
+// requestTarget scrubs a request's target or a whole URL: its parameters by name,
+// in the fragment too, the rest as text.
 func requestTarget(s *scrub.Scrubber, target string) string {
-	path, query, ok := strings.Cut(target, "?")
-	path = string(s.Text([]byte(path)).Bytes())
-	if !ok {
-		return path
+	target, fragment, ok := strings.Cut(target, "#")
+	path, query, ok2 := strings.Cut(target, "?")
+	path = plainText(s, path)
+	if ok2 {
+		path += "?" + pairs(s, scrub.Query, query)
 	}
-	query, fragment, ok := strings.Cut(query, "#")
-	path += "?" + pairs(s, scrub.Query, query)
 	if ok {
-		path += "#" + string(s.Text([]byte(fragment)).Bytes())
+		path += "#" + pairs(s, scrub.Query, fragment)
 	}
 	return path
 }
@@ -106,12 +114,16 @@ func pairs(s *scrub.Scrubber, kind scrub.Kind, text string) string {
 		plainName, err1 := url.QueryUnescape(name)
 		plain, err2 := url.QueryUnescape(value)
 		if !ok || err1 != nil || err2 != nil {
-			parts[i] = string(s.Text([]byte(p)).Bytes())
+			parts[i] = plainText(s, p)
 			continue
 		}
-		if clean := s.Field(kind, plainName, plain); clean != plain {
-			parts[i] = name + "=" + url.QueryEscape(clean)
+		if clean := plainText(s, plainName); clean != plainName {
+			name = url.QueryEscape(clean)
 		}
+		if clean := s.Field(kind, plainName, plain); clean != plain {
+			value = url.QueryEscape(clean)
+		}
+		parts[i] = name + "=" + value
 	}
 	return strings.Join(parts, "&")
 }
@@ -119,61 +131,25 @@ func pairs(s *scrub.Scrubber, kind scrub.Kind, text string) string {
 func header(s *scrub.Scrubber, name, value string) string {
 	switch strings.ToLower(name) {
 	case "cookie":
-		cookies := strings.Split(value, "; ")
+		cookies := strings.Split(value, ";")
 		for i, c := range cookies {
 			if k, v, ok := strings.Cut(c, "="); ok {
-				cookies[i] = k + "=" + s.Field(scrub.Cookie, k, v)
+				cookies[i] = plainText(s, k) + "=" + s.Field(scrub.Cookie, strings.TrimSpace(k), v)
 			}
 		}
-		return s.Field(scrub.Attr, "cookie", strings.Join(cookies, "; "))
+		return s.Field(scrub.Attr, "cookie", strings.Join(cookies, ";"))
 	case "set-cookie":
-		c, rest, _ := strings.Cut(value, ";")
+		c, rest, more := strings.Cut(value, ";")
 		k, v, ok := strings.Cut(c, "=")
 		if !ok {
 			break
 		}
-		if rest != "" {
-			rest = ";" + rest
+		if more {
+			rest = ";" + plainText(s, rest)
 		}
-		return k + "=" + s.Field(scrub.Cookie, k, v) + rest
+		return plainText(s, k) + "=" + s.Field(scrub.Cookie, strings.TrimSpace(k), v) + rest
 	case "location", "referer", "origin", "content-location":
 		return requestTarget(s, value)
 	}
 	return s.Field(scrub.Header, name, value)
-}
-
-const maxBody = 256 << 20 // bytes that a compressed body may unpack to
-
-// httpBody scrubs a body by its media type.
-func httpBody(s *scrub.Scrubber, media, coding string, body []byte) []byte {
-	if coding == "gzip" || coding == "x-gzip" {
-		z, err := gzip.NewReader(bytes.NewReader(body))
-		if err == nil {
-			if plain, err := io.ReadAll(io.LimitReader(z, maxBody)); err == nil && len(plain) < maxBody {
-				return repack(httpBody(s, media, "", plain))
-			}
-		}
-		return s.Text(body).Bytes()
-	}
-	base, _, _ := strings.Cut(media, ";")
-	if base == "" && len(body) > 0 {
-		base, _, _ = strings.Cut(http.DetectContentType(body), ";")
-	}
-	switch base = strings.ToLower(strings.TrimSpace(base)); {
-	case base == "application/json", strings.HasSuffix(base, "+json"):
-		return s.JSON(body).Bytes()
-	case base == "application/x-www-form-urlencoded":
-		return []byte(pairs(s, scrub.Form, string(body)))
-	}
-	return s.Text(body).Bytes()
-}
-
-// repack compresses again. The bytes differ from what another encoder made,
-// which is why the length is counted afterwards.
-func repack(plain []byte) []byte {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	_, _ = z.Write(plain) // into memory: it can't fail
-	_ = z.Close()
-	return b.Bytes()
 }

@@ -19,15 +19,36 @@ import (
 // ErrOpaque says that a file has no format that can be scrubbed.
 var ErrOpaque = errors.New("the file has no format that can be scrubbed field by field")
 
-// maxWhole is how large a file may be, in bytes, that has to be in memory as a
-// whole: one JSON document, a database.
-const maxWhole = 1 << 30
+// ErrTooLarge says that a file, or what is packed in it, is more than is read.
+var ErrTooLarge = errors.New("the file is larger than what can be scrubbed")
+
+const (
+	// maxWhole is how large a file may be, in bytes, that has to be in memory as
+	// a whole: one JSON document, a database.
+	maxWhole = 1 << 30
+	// maxUnpacked is how much a compressed file may unpack to, in bytes.
+	maxUnpacked = 4 << 30
+	// maxLine is how long a line may be, in bytes, to be read as a JSON document.
+	maxLine = 64 << 20
+)
 
 // Rewrite scrubs src, a file of the given form, into dst. On an error what dst
 // got is not to be used. Raw data is held in memory alone, never in a file.
-func Rewrite(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer, src io.Reader) error {
+func Rewrite(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer, src io.Reader) (err error) {
+	// A file comes from anywhere, and some of what reads it is not ours. The
+	// panic's text may have data in it.
+	defer func() {
+		if recover() != nil {
+			err = fmt.Errorf("need a file in %s, found a damaged one", form)
+		}
+	}()
+	switch form {
+	case SQLite, Parquet, JFR: // are read at any place
+	default:
+		src = &stopping{ctx, src}
+	}
 	if form.Packed() {
-		return rewritePacked(ctx, s, form.Plain(), dst, src)
+		return rewritePacked(ctx, s, form.Plain(), dst, src, maxUnpacked)
 	}
 	switch form {
 	case Text:
@@ -37,7 +58,7 @@ func Rewrite(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer, s
 		}
 		return w.Close()
 	case Lines:
-		return lines(s, dst, src)
+		return lines(s, dst, src, maxLine)
 	case JSON, HAR:
 		text, err := whole(src)
 		if err != nil {
@@ -64,43 +85,79 @@ func Rewrite(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer, s
 	return ErrOpaque
 }
 
+// stopping is a reader that ends with its context.
+type stopping struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s *stopping) Read(p []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		return 0, context.Cause(s.ctx)
+	}
+	return s.r.Read(p)
+}
+
+// bounded is a reader that fails where more than left bytes come.
+type bounded struct {
+	r    io.Reader
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, ErrTooLarge
+	}
+	return n, err
+}
+
 // rewritePacked keeps a WARC file's member for each record; others get one.
-func rewritePacked(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer, src io.Reader) error {
-	plain, err := gzip.NewReader(src)
+func rewritePacked(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer, src io.Reader, most int64) error {
+	z, err := gzip.NewReader(src)
 	if err != nil {
 		return err
 	}
+	plain := &bounded{z, most}
 	if form == WARC {
 		return warc(s, plain, func(record []byte) error {
 			_, err := dst.Write(repack(record))
 			return err
 		})
 	}
-	z := gzip.NewWriter(dst)
-	if err := Rewrite(ctx, s, form, z, plain); err != nil {
+	w := gzip.NewWriter(dst)
+	if err := Rewrite(ctx, s, form, w, plain); err != nil {
 		return err
 	}
-	return z.Close()
+	return w.Close()
 }
 
-// lines scrubs one JSON document a line.
-func lines(s *scrub.Scrubber, dst io.Writer, src io.Reader) error {
+// lines scrubs one JSON document a line. A line of more than most bytes is
+// scrubbed as text.
+func lines(s *scrub.Scrubber, dst io.Writer, src io.Reader, most int) error {
 	r := bufio.NewReaderSize(src, 256<<10)
 	w := bufio.NewWriterSize(dst, 256<<10)
-	for total := 0; ; {
-		line, err := r.ReadBytes('\n')
-		if total = len(line); total > maxWhole {
-			return fmt.Errorf("need lines of at most %d bytes, found a longer one", maxWhole)
-		}
-		if text := bytes.TrimRight(line, "\r\n"); len(text) > 0 {
-			if _, err := w.Write(s.JSON(text).Bytes()); err != nil {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if errors.Is(err, bufio.ErrBufferFull) {
+			if len(line) <= most {
+				continue
+			}
+			err = longLine(s, w, line, r)
+		} else {
+			text := bytes.TrimRight(line, "\r\n")
+			if len(text) > 0 {
+				if _, err := w.Write(s.JSON(text).Bytes()); err != nil {
+					return err
+				}
+			}
+			if _, err := w.Write(line[len(text):]); err != nil {
 				return err
 			}
-			line = line[len(text):]
 		}
-		if _, err := w.Write(line); err != nil {
-			return err
-		}
+		line = line[:0]
 		if errors.Is(err, io.EOF) {
 			return w.Flush()
 		}
@@ -110,10 +167,25 @@ func lines(s *scrub.Scrubber, dst io.Writer, src io.Reader) error {
 	}
 }
 
+// longLine scrubs a line as text, of which head is read.
+func longLine(s *scrub.Scrubber, dst io.Writer, head []byte, r *bufio.Reader) error {
+	w := s.NewWriter(dst)
+	part, more := head, error(bufio.ErrBufferFull)
+	for {
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+		if !errors.Is(more, bufio.ErrBufferFull) {
+			return errors.Join(w.Close(), more)
+		}
+		part, more = r.ReadSlice('\n')
+	}
+}
+
 func whole(src io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(src, maxWhole+1))
 	if err == nil && len(text) > maxWhole {
-		err = fmt.Errorf("need a document of at most %d bytes, found a larger one", maxWhole)
+		err = ErrTooLarge
 	}
 	return text, err
 }
@@ -123,10 +195,13 @@ func rewriteAt(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer,
 	in, ok := src.(*os.File)
 	if !ok {
 		var err error
-		if in, err = InMemory(src); err != nil {
+		in, err = InMemory(src)
+		if in != nil {
+			defer in.Close()
+		}
+		if err != nil {
 			return err
 		}
-		defer in.Close()
 	}
 	st, err := in.Stat()
 	if err != nil {
@@ -151,23 +226,27 @@ func rewriteAt(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer,
 }
 
 // InMemory copies src into a file that is in memory alone, since it is raw, and
-// at its start.
+// at its start. Of a larger one it returns the beginning, and ErrTooLarge.
 func InMemory(src io.Reader) (*os.File, error) {
+	return inMemory(src, maxWhole)
+}
+
+func inMemory(src io.Reader, most int64) (*os.File, error) {
 	fd, err := unix.MemfdCreate("tapedeck", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("a file in memory: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "memory")
-	n, err := io.Copy(f, io.LimitReader(src, maxWhole+1))
-	if err == nil && n > maxWhole {
-		err = fmt.Errorf("need a file of at most %d bytes, found a larger one", maxWhole)
-	}
+	n, err := io.Copy(f, io.LimitReader(src, most+1))
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
+	}
+	if n > most {
+		return f, ErrTooLarge
 	}
 	return f, nil
 }

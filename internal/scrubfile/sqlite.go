@@ -3,11 +3,13 @@ package scrubfile
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
-	_ "modernc.org/sqlite" // the driver
+	driver "modernc.org/sqlite"
 
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 )
@@ -28,7 +30,24 @@ func sqlite(ctx context.Context, s *scrub.Scrubber, src []byte) ([]byte, error) 
 	if len(src) > 20 {
 		src[18], src[19] = 1, 1 // a database in memory has no write-ahead log
 	}
+	for _, d := range []*database{in, out} {
+		if err := d.confine(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := in.each(func(c serializer) error { return c.Deserialize(src) }); err != nil {
+		return nil, err
+	}
+	// Damage could make a few pages look like a table without end.
+	var verdict string
+	if err := in.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil || verdict != "ok" {
+		return nil, errors.New("need a whole database, found a damaged one")
+	}
+	var encoding string
+	if err := in.QueryRowContext(ctx, "PRAGMA encoding").Scan(&encoding); err != nil {
+		return nil, err
+	}
+	if _, err := out.ExecContext(ctx, "PRAGMA encoding = "+quote(encoding)); err != nil {
 		return nil, err
 	}
 	if err := copyDatabase(ctx, s, out.Conn, in.Conn); err != nil {
@@ -61,6 +80,19 @@ func memoryDB(ctx context.Context) (*database, error) {
 	return &database{conn, db}, nil
 }
 
+// confine keeps SQL that comes with a database from reaching files, and from
+// making values without measure.
+func (d *database) confine(ctx context.Context) error {
+	const limitLength, limitAttached = 0, 7 // SQLITE_LIMIT_…
+	for id, most := range map[int]int{limitLength: 256 << 20, limitAttached: 0} {
+		if _, err := driver.Limit(d.Conn, id, most); err != nil {
+			return err
+		}
+	}
+	_, err := d.ExecContext(ctx, "PRAGMA trusted_schema = OFF")
+	return err
+}
+
 func (d *database) close() {
 	_ = d.Conn.Close()
 	_ = d.db.Close()
@@ -81,7 +113,7 @@ func copyDatabase(ctx context.Context, s *scrub.Scrubber, out, in *sql.Conn) err
 	if err != nil {
 		return err
 	}
-	for _, it := range items {
+	for n, it := range items {
 		if it.kind != "table" {
 			continue
 		}
@@ -89,7 +121,7 @@ func copyDatabase(ctx context.Context, s *scrub.Scrubber, out, in *sql.Conn) err
 			return err
 		}
 		if err := copyTable(ctx, s, out, in, it.name); err != nil {
-			return fmt.Errorf("table %s: %w", it.name, err)
+			return fmt.Errorf("table %d: %w", n, err)
 		}
 	}
 	// Triggers come last: they must not run for what is only copied.
@@ -99,6 +131,9 @@ func copyDatabase(ctx context.Context, s *scrub.Scrubber, out, in *sql.Conn) err
 				return err
 			}
 		}
+	}
+	if err := copySequence(ctx, out, in); err != nil {
+		return err
 	}
 	for _, pragma := range []string{"user_version", "application_id"} {
 		var n int64
@@ -110,6 +145,33 @@ func copyDatabase(ctx context.Context, s *scrub.Scrubber, out, in *sql.Conn) err
 		}
 	}
 	return nil
+}
+
+// copySequence keeps the numbers that AUTOINCREMENT goes on from.
+func copySequence(ctx context.Context, out, in *sql.Conn) error {
+	var n int
+	if err := in.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_sequence'").Scan(&n); err != nil || n == 0 {
+		return err
+	}
+	rows, err := in.QueryContext(ctx, "SELECT name, seq FROM sqlite_sequence")
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var seq int64
+		if err := rows.Scan(&name, &seq); err != nil {
+			return errors.New("need numbers in sqlite_sequence, found others")
+		}
+		for _, q := range []string{"DELETE FROM sqlite_sequence WHERE name = ?1 AND ?2 IS NOT NULL",
+			"INSERT INTO sqlite_sequence (name, seq) SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)"} {
+			if _, err := out.ExecContext(ctx, q, name, seq); err != nil {
+				return err
+			}
+		}
+	}
+	return rows.Err()
 }
 
 type schemaItem struct{ kind, name, sql string }
@@ -127,7 +189,7 @@ func schema(ctx context.Context, db *sql.Conn) ([]schemaItem, error) {
 			return nil, err
 		}
 		if strings.HasPrefix(strings.ToUpper(strings.Join(strings.Fields(it.sql), " ")), "CREATE VIRTUAL") {
-			return nil, fmt.Errorf("need ordinary tables, found the virtual table %s: it keeps its data where it can't be scrubbed", it.name)
+			return nil, errors.New("need ordinary tables, found a virtual one: it keeps its data where it can't be scrubbed")
 		}
 		items = append(items, it)
 	}
@@ -137,20 +199,30 @@ func schema(ctx context.Context, db *sql.Conn) ([]schemaItem, error) {
 // create makes the table, index, view or trigger anew. A default value or a
 // comment in it may be private too; a schema can't be rewritten, so it is refused.
 func (it schemaItem) create(ctx context.Context, s *scrub.Scrubber, db *sql.Conn) error {
-	if clean := s.Text([]byte(it.sql)).Bytes(); string(clean) != it.sql {
-		return fmt.Errorf("need a schema without private data, found some in the definition of %s %s", it.kind, it.name)
+	if plainText(s, it.sql) != it.sql {
+		return fmt.Errorf("need a schema without private data, found some in the definition of a %s", it.kind)
 	}
-	_, err := db.ExecContext(ctx, it.sql)
-	return err
+	if _, err := db.ExecContext(ctx, it.sql); err != nil {
+		return fmt.Errorf("a %s can't be made again", it.kind) // SQLite's text may quote the data
+	}
+	// What SQLite keeps of a schema is one statement. In a forged one others follow.
+	var now string
+	err := db.QueryRowContext(ctx, "SELECT sql FROM sqlite_master WHERE type = ? AND name = ?", it.kind, it.name).Scan(&now)
+	if err != nil || now != it.sql {
+		return fmt.Errorf("need the definition of one %s, found something else", it.kind)
+	}
+	return nil
 }
 
 func copyTable(ctx context.Context, s *scrub.Scrubber, out, in *sql.Conn, table string) error {
-	columns, err := columnsOf(ctx, in, table)
+	columns, err := columnsOf(ctx, s, in, table)
 	if err != nil {
 		return err
 	}
 	list := strings.Join(columns.quoted(), ", ")
-	rows, err := in.QueryContext(ctx, "SELECT "+list+" FROM "+quote(table))
+	// The plus sign takes away the column's declared type, by which the driver
+	// would make a time or a boolean of what is a text or a number.
+	rows, err := in.QueryContext(ctx, "SELECT +"+strings.Join(columns.quoted(), ", +")+" FROM "+quote(table))
 	if err != nil {
 		return err
 	}
@@ -193,19 +265,40 @@ func cell(s *scrub.Scrubber, column string, v any) any {
 	case string:
 		return s.Field(scrub.SQLColumn, column, v)
 	case []byte:
-		return []byte(s.Field(scrub.SQLColumn, column, string(v)))
-	case int64:
-		old := strconv.FormatInt(v, 10)
-		clean := s.Field(scrub.SQLColumn, column, old)
-		if clean == old {
-			return v
-		}
-		if n, err := strconv.ParseInt(clean, 10, 64); err == nil {
-			return n
+		clean := []byte(s.Field(scrub.SQLColumn, column, string(v)))
+		if clean == nil {
+			clean = []byte{}
 		}
 		return clean
+	case int64:
+		return number(s, column, strconv.FormatInt(v, 10), v)
+	case float64:
+		if digits, ok := wholeNumber(v); ok {
+			return number(s, column, digits, v)
+		}
 	}
 	return v
+}
+
+// number scrubs v, which is digits as text.
+func number(s *scrub.Scrubber, column, digits string, v any) any {
+	clean := s.Field(scrub.SQLColumn, column, digits)
+	if clean == digits {
+		return v
+	}
+	if n, err := strconv.ParseInt(clean, 10, 64); err == nil {
+		return n
+	}
+	return clean
+}
+
+// wholeNumber tells whether v is a number that could be an integer elsewhere,
+// and how it is written there.
+func wholeNumber(v float64) (string, bool) {
+	if v != math.Trunc(v) || math.Abs(v) >= 1<<62 {
+		return "", false
+	}
+	return strconv.FormatInt(int64(v), 10), true
 }
 
 type columnNames []string
@@ -218,25 +311,45 @@ func (c columnNames) quoted() []string {
 	return q
 }
 
-// columnsOf leaves out generated columns, which nobody can insert into.
-func columnsOf(ctx context.Context, db *sql.Conn, table string) (columnNames, error) {
-	rows, err := db.QueryContext(ctx, "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0", table)
+// columnsOf leaves out generated columns, which nobody can insert into. Where
+// rows have a number that no column shows, it is the first column, so that they
+// keep it.
+func columnsOf(ctx context.Context, s *scrub.Scrubber, db *sql.Conn, table string) (columnNames, error) {
+	rows, err := db.QueryContext(ctx, "SELECT name, hidden, pk, dflt_value FROM pragma_table_xinfo(?)", table)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var names columnNames
+	taken, keyed := map[string]bool{}, false
 	for rows.Next() {
 		var name string
-		if err := rows.Scan(&name); err != nil {
+		var hidden, pk int
+		var initial sql.NullString
+		if err := rows.Scan(&name, &hidden, &pk, &initial); err != nil {
 			return nil, err
 		}
-		names = append(names, name)
+		if text := strings.Trim(initial.String, "'"); text != initial.String && s.Field(scrub.SQLColumn, table+"."+name, text) != text {
+			return nil, errors.New("need a schema without private data, found some in the default of a column")
+		}
+		taken[strings.ToLower(name)] = true
+		keyed = keyed || pk > 0
+		if hidden == 0 {
+			names = append(names, name)
+		}
 	}
-	if len(names) == 0 && rows.Err() == nil {
-		return nil, fmt.Errorf("need a column, found none")
+	if err := rows.Err(); err != nil {
+		return nil, err
 	}
-	return names, rows.Err()
+	for _, alias := range []string{"rowid", "_rowid_", "oid"} {
+		if !keyed && !taken[alias] { // a table without row numbers has a key
+			return append(columnNames{alias}, names...), nil
+		}
+	}
+	if len(names) == 0 {
+		return nil, errors.New("need a column, found none")
+	}
+	return names, nil
 }
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

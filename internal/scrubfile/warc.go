@@ -2,16 +2,18 @@ package scrubfile
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
-
-	"bytes"
+	"time"
 
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 )
@@ -25,6 +27,7 @@ const (
 // file can have a member for each, as the format wants it.
 func warc(s *scrub.Scrubber, r io.Reader, emit func([]byte) error) error {
 	b := bufio.NewReaderSize(r, 64<<10)
+	digests := map[string]string{} // of payloads, as they were: as they are
 	for n := 1; ; n++ {
 		head, err := warcHead(b)
 		if err == io.EOF {
@@ -35,14 +38,18 @@ func warc(s *scrub.Scrubber, r io.Reader, emit func([]byte) error) error {
 		}
 		size, err := strconv.ParseInt(head.get("Content-Length"), 10, 64)
 		if err != nil || size < 0 || size > maxRecord {
-			return fmt.Errorf("record %d: need a Content-Length from 0 to %d, found %q", n, maxRecord, head.get("Content-Length"))
+			return fmt.Errorf("record %d: need a Content-Length from 0 to %d, found another", n, maxRecord)
 		}
 		block := make([]byte, 0, min(size, 1<<20))
 		block, err = readN(b, block, size)
 		if err != nil {
 			return fmt.Errorf("record %d: %w", n, err)
 		}
-		if err := emit(head.scrub(s, block)); err != nil {
+		record, err := head.scrub(s, block, digests)
+		if err != nil {
+			return fmt.Errorf("record %d: %w", n, err)
+		}
+		if err := emit(record); err != nil {
 			return err
 		}
 	}
@@ -70,7 +77,7 @@ func warcHead(b *bufio.Reader) (*warcHeader, error) {
 	h := &warcHeader{}
 	total := 0
 	for {
-		line, err := b.ReadString('\n')
+		line, err := readLine(b, maxHead)
 		total += len(line)
 		text := strings.TrimRight(line, "\r\n")
 		switch {
@@ -99,6 +106,22 @@ func warcHead(b *bufio.Reader) (*warcHeader, error) {
 	}
 }
 
+// readLine reads a line of at most about max bytes.
+func readLine(b *bufio.Reader, max int) (string, error) {
+	var line []byte
+	for {
+		part, err := b.ReadSlice('\n')
+		line = append(line, part...)
+		if errors.Is(err, bufio.ErrBufferFull) && len(line) <= max {
+			continue
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			err = fmt.Errorf("need a line of at most %d bytes, found a longer one", max)
+		}
+		return string(line), err
+	}
+}
+
 func (h *warcHeader) get(name string) string {
 	for _, f := range h.fields {
 		if strings.EqualFold(f[0], name) {
@@ -109,58 +132,92 @@ func (h *warcHeader) get(name string) string {
 }
 
 // scrub returns the whole record, scrubbed. Digests are made anew: they are of
-// the bytes that are there now.
-func (h *warcHeader) scrub(s *scrub.Scrubber, block []byte) []byte {
+// the bytes that are there now. A revisit's digest is that of an earlier payload.
+func (h *warcHeader) scrub(s *scrub.Scrubber, block []byte, digests map[string]string) ([]byte, error) {
+	switch strings.ToLower(h.get("WARC-Type")) {
+	case "continuation":
+		return nil, errors.New("need whole records, found a part of one")
+	case "revisit":
+	default:
+		if h.get("WARC-Segment-Number") != "" {
+			return nil, errors.New("need whole records, found a part of one")
+		}
+	}
 	payload := 0 // where it starts
-	switch media, _, _ := strings.Cut(h.get("Content-Type"), ";"); strings.TrimSpace(media) {
-	case "application/http":
-		block = httpMessage(s, block)
+	media, _, _ := strings.Cut(h.get("Content-Type"), ";")
+	isHTTP := strings.EqualFold(strings.TrimSpace(media), "application/http")
+	var err error
+	if isHTTP {
+		block, err = httpMessage(s, block)
 		if i := bytes.Index(block, []byte("\r\n\r\n")); i >= 0 {
 			payload = i + 4
 		}
-	case "application/json":
-		block = s.JSON(block).Bytes()
-	default:
-		block = httpBody(s, h.get("Content-Type"), "", block)
+	} else {
+		block, err = plainBody(s, h.get("Content-Type"), block)
+	}
+	if err != nil {
+		return nil, err
 	}
 	var out bytes.Buffer
 	out.WriteString(h.version + "\r\n")
 	for _, f := range h.fields {
-		value := f[1]
-		switch strings.ToLower(f[0]) {
+		old, value := f[1], f[1]
+		switch name := strings.ToLower(f[0]); name {
 		case "content-length":
 			value = strconv.Itoa(len(block))
 		case "warc-block-digest":
-			value = digestLike(value, block)
+			value = digestLike(old, block)
 		case "warc-payload-digest":
-			value = digestLike(value, block[payload:])
-		case "warc-target-uri":
-			value = requestTarget(s, value)
-		case "warc-type", "warc-record-id", "warc-date", "content-type", "warc-concurrent-to", "warc-refers-to":
+			if strings.EqualFold(h.get("WARC-Type"), "revisit") {
+				value = digests[old]
+			} else {
+				value = digestLike(old, block[payload:])
+				digests[old] = value
+			}
+		case "warc-target-uri", "warc-refers-to-target-uri":
+			value = requestTarget(s, old)
+		case "warc-record-id", "warc-concurrent-to", "warc-refers-to", "warc-warcinfo-id":
+			if !recordID.MatchString(old) {
+				value = plainText(s, old)
+			}
+		case "warc-date", "warc-refers-to-date":
+			if _, err := time.Parse(time.RFC3339, old); err != nil {
+				value = plainText(s, old)
+			}
 		default:
-			value = s.Field(scrub.Header, f[0], value)
+			value = s.Field(scrub.Header, f[0], old)
 		}
-		if value != "" {
-			out.WriteString(f[0] + ": " + value + "\r\n")
+		if value != "" || old == "" {
+			out.WriteString(plainText(s, f[0]) + ": " + value + "\r\n")
 		}
 	}
 	out.WriteString("\r\n")
 	out.Write(block)
 	out.WriteString("\r\n\r\n")
-	return out.Bytes()
+	return out.Bytes(), nil
 }
 
-// digestLike makes a digest with the algorithm of another one, or none where
-// that is unknown: a digest of what was there before would give it away.
+// recordID is an id whose digits are nobody's number.
+var recordID = regexp.MustCompile(`^<urn:uuid:[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}>$`)
+
+// digestLike makes a digest with the algorithm and in the spelling of another
+// one, or none where that is unknown: a digest of what was there before would
+// give it away.
 func digestLike(old string, b []byte) string {
-	algorithm, _, _ := strings.Cut(old, ":")
+	algorithm, digits, _ := strings.Cut(old, ":")
+	var sum []byte
 	switch strings.ToLower(algorithm) {
-	case "sha1":
-		sum := sha1.Sum(b)
-		return algorithm + ":" + base32.StdEncoding.EncodeToString(sum[:])
-	case "sha256":
-		sum := sha256.Sum256(b)
-		return algorithm + ":" + base32.StdEncoding.EncodeToString(sum[:])
+	case "sha1", "sha-1":
+		a := sha1.Sum(b)
+		sum = a[:]
+	case "sha256", "sha-256":
+		a := sha256.Sum256(b)
+		sum = a[:]
+	default:
+		return ""
 	}
-	return ""
+	if len(digits) == hex.EncodedLen(len(sum)) {
+		return algorithm + ":" + hex.EncodeToString(sum)
+	}
+	return algorithm + ":" + base32.StdEncoding.EncodeToString(sum)
 }
