@@ -54,13 +54,19 @@ func primitiveOf(name string) primitive {
 const maxDepth = 32 // of elements in the metadata, and of types within types
 
 // readMetadata reads the tree of elements that describes the types.
-func (c *chunk) readMetadata() error {
-	r, typ, err := c.record(c.meta)
+func (c *chunk) readMetadata() (err error) {
+	c.classes, err = c.metadataAt(c.meta, nil)
+	return err
+}
+
+// metadataAt reads the metadata at off, and hands over its strings.
+func (c *chunk) metadataAt(off int, each func(string)) (map[int64]*class, error) {
+	r, typ, err := c.record(off)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if typ != typeMetadata {
-		return c.wrong(&FormatError{Offset: int64(c.meta), Need: "the metadata", Found: fmt.Sprintf("a record of type %d", typ)})
+		return nil, c.wrong(&FormatError{Offset: int64(off), Need: "the metadata", Found: fmt.Sprintf("a record of type %d", typ)})
 	}
 	for range 3 { // start, duration, id
 		r.varint()
@@ -72,24 +78,30 @@ func (c *chunk) readMetadata() error {
 			r.fail("a string", "a reference")
 		}
 		if r.err != nil {
-			return c.wrong(r.err)
+			return nil, c.wrong(r.err)
+		}
+		if each != nil {
+			each(names[i])
 		}
 	}
-	c.classes = map[int64]*class{}
-	m := metadata{r: &r, names: names, classes: c.classes}
+	classes := map[int64]*class{}
+	m := metadata{r: &r, names: names, classes: classes}
 	m.element(nil, 0)
-	if r.err != nil {
-		return c.wrong(r.err)
+	if r.err == nil && r.at != r.end {
+		r.fail("the end of the metadata", fmt.Sprintf("%d more bytes", r.end-r.at))
 	}
-	for _, k := range c.classes {
+	if r.err != nil {
+		return nil, c.wrong(r.err)
+	}
+	for _, k := range classes {
 		for i := range k.fields {
 			f := &k.fields[i]
-			if f.of = c.classes[f.typ]; f.of == nil {
-				return c.wrong(&FormatError{Offset: int64(c.meta), Need: "the type of " + k.name + "." + f.name, Found: "none of that number"})
+			if f.of = classes[f.typ]; f.of == nil {
+				return nil, c.wrong(&FormatError{Offset: int64(off), Need: "the type of " + k.name + "." + f.name, Found: "none of that number"})
 			}
 		}
 	}
-	return nil
+	return classes, nil
 }
 
 type metadata struct {

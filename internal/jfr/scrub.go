@@ -20,7 +20,8 @@ type Report struct {
 // The result is a valid recording with the same events and numbers. A string in
 // a pool is given to f once for each place that refers to it, and then as a
 // constant. f gets nothing but strings: names of classes and methods are
-// constants of the type jdk.types.Symbol.
+// constants of the type jdk.types.Symbol. Names and labels of types can't be
+// replaced: if f changes one of them, that is an error.
 //
 // A chunk that the JVM had not finished can't be read, since it has no metadata
 // yet: it is left out, and the report says so. What can't be explained by the
@@ -53,6 +54,9 @@ func Scrub(dst io.Writer, src io.ReaderAt, size int64, f func(Field, string) str
 	return rep, nil
 }
 
+// MetadataType is the type of [Field]s that are names or labels of types.
+const MetadataType = "metadata"
+
 // scrubber rewrites one chunk.
 type scrubber struct {
 	c     *chunk
@@ -80,6 +84,9 @@ func (s *scrubber) chunk() ([]byte, error) {
 		switch typ {
 		case typeMetadata:
 			s.moved[off] = start
+			if err := s.metadata(off); err != nil {
+				return err
+			}
 			s.out = append(s.out, s.c.b[off:r.end]...)
 			return nil
 		case typeCheckpoint:
@@ -110,6 +117,21 @@ func (s *scrubber) chunk() ([]byte, error) {
 	binary.BigEndian.PutUint64(s.out[16:], uint64(pools))
 	binary.BigEndian.PutUint64(s.out[24:], uint64(meta))
 	return s.out, nil
+}
+
+// metadata makes sure that there is nothing to replace in names and labels of
+// types: with others the recording could not be read.
+func (s *scrubber) metadata(off int) error {
+	private := false
+	_, err := s.c.metadataAt(off, func(text string) {
+		if !private {
+			private = s.f(Field{Type: MetadataType}, text) != text
+		}
+	})
+	if err == nil && private {
+		err = s.c.wrong(&FormatError{Offset: int64(off), Need: "metadata without private data", Found: "some"})
+	}
+	return err
 }
 
 // learn reads the pool of strings, and then where each of them is used: a

@@ -25,10 +25,16 @@ type walker struct {
 	each func(found)
 	typ  string // of the record
 	key  string // of an event with a key and a value
+	left int    // values that the record may still have
 }
+
+// start sets how many values a record may have. Types within types without
+// fields could be read for ever, since they take no bytes.
+func (w *walker) start(r *cursor) { w.left = (r.end-r.at+1)*(maxDepth+1) + 1<<12 }
 
 // event reads the fields of an event.
 func (w *walker) event(r *cursor, k *class) {
+	w.start(r)
 	w.typ, w.key = k.name, ""
 	for i := range k.fields {
 		w.field(r, &k.fields[i], "", 0)
@@ -45,6 +51,12 @@ func (w *walker) constant(r *cursor, k *class) {
 }
 
 func (w *walker) field(r *cursor, f *field, path string, depth int) {
+	if w.left--; w.left < 0 {
+		r.fail("a record with values", "one with types that are empty")
+	}
+	if r.err != nil {
+		return
+	}
 	if path != "" {
 		path += "."
 	}
@@ -121,6 +133,7 @@ func (w *walker) tell(f found) {
 
 // checkpoint reads the constants of a checkpoint, behind its head.
 func (w *walker) checkpoint(r *cursor, each func(k *class, id int64)) {
+	w.start(r)
 	for pools := r.count(); pools > 0 && r.err == nil; pools-- {
 		typ := r.varint()
 		k := w.c.classes[typ]

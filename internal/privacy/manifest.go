@@ -1,7 +1,6 @@
 package privacy
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
@@ -41,24 +40,10 @@ func fields(s *scrub.Scrubber, m map[string]any) {
 	}
 }
 
-// digits scrubs a number, which a card's is too.
-func digits(s *scrub.Scrubber, name, text string, v any) any {
-	if clean := s.Field(scrub.Attr, name, text); clean != text {
-		return clean
-	}
-	return v
-}
-
 func field(s *scrub.Scrubber, name string, v any) any {
 	switch v := v.(type) {
 	case string:
 		return s.Field(scrub.Attr, name, v)
-	case int:
-		return digits(s, name, strconv.Itoa(v), v)
-	case int64:
-		return digits(s, name, strconv.FormatInt(v, 10), v)
-	case uint64:
-		return digits(s, name, strconv.FormatUint(v, 10), v)
 	case []string:
 		return scrubfile.Args(s, v)
 	case []any:

@@ -153,7 +153,7 @@ func (p *Packer) addScrubbed(ctx context.Context, name string, form scrubfile.Fo
 		}()
 		err = p.put(name, clean, info, File{Treatment: Scrubbed, Form: string(form)})
 		clean.CloseWithError(errors.New("the bundle can't be written")) // if it was not read to its end
-		<-done                                                         // r is the caller's again
+		<-done                                                          // r is the caller's again
 	} else {
 		err = p.addWhole(ctx, s, name, form, r, info)
 	}
