@@ -90,6 +90,27 @@ func checkpoint(delta int64, typ int64, constants ...[]byte) []byte {
 
 func text(s string) []byte { return appendText(nil, s) }
 
+func events() []byte {
+	var f forged
+	f.class(2, "java.lang.String", false)
+	f.class(3, "a.Event", true, [2]string{"who", "2"})
+	at := f.record(typeCheckpoint, checkpoint(0, 2, text("ann@mail.example")))
+	f.record(3, text("bob@mail.example"))
+	f.record(3, append([]byte{encPool}, 1))
+	return f.chunk(at)
+}
+
+func nested() []byte {
+	var f forged
+	f.class(2, "java.lang.String", false)
+	f.class(3, "int", false)
+	f.class(4, "a.Inner", false, [2]string{"key", "2"}, [2]string{"n", "3"})
+	f.class(5, "a.Event", true, [2]string{"inner", "4"}, [2]string{"value", "2"})
+	f.record(5, append(append(text("k"), 7), text("ann@mail.example")...))
+	at := f.record(typeCheckpoint, checkpoint(0, 4, append(text("bob@mail.example"), 1)))
+	return f.chunk(at)
+}
+
 func TestForged(t *testing.T) {
 	huge := appendVarint(nil, 1<<40)
 	tests := []struct {
@@ -97,15 +118,8 @@ func TestForged(t *testing.T) {
 		make func() []byte
 		ok   bool
 	}{
-		{"a good one", func() []byte {
-			var f forged
-			f.class(2, "java.lang.String", false)
-			f.class(3, "a.Event", true, [2]string{"who", "2"})
-			at := f.record(typeCheckpoint, checkpoint(0, 2, text("ann@mail.example")))
-			f.record(3, text("bob@mail.example"))
-			f.record(3, append([]byte{encPool}, 1))
-			return f.chunk(at)
-		}, true},
+		{"a good one", events, true},
+		{"types in types", nested, true},
 		{"two constants of one id", func() []byte {
 			var f forged
 			f.class(2, "java.lang.String", false)

@@ -45,7 +45,17 @@ func (s *scanner) email(b []byte, i int, st *state) {
 		}
 		dot += i + 1
 	}
-	if dot == 0 || !isTLD(b[dot+1:end]) {
+	if dot == 0 {
+		return
+	}
+	if isExtension(b[dot+1 : end]) {
+		// It may be a file that is called by an address.
+		end, dot = dot, i+1+bytes.LastIndexByte(b[i+1:dot], '.')
+		if dot == i || !isAlpha(b[i+1]) {
+			return
+		}
+	}
+	if !isTLD(b[dot+1 : end]) {
 		return
 	}
 	for n := len(st.hits); n > 0 && n > len(st.hits)-4; n-- {
@@ -81,9 +91,14 @@ func isTLD(label []byte) bool {
 	if zs == len(label) {
 		return false // what format-preserving scrubbing leaves
 	}
+	return !isExtension(label)
+}
+
+// isExtension tells of names of files such as icon@2x.png.
+func isExtension(label []byte) bool {
 	switch string(bytes.ToLower(label)) {
 	case "png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "tgz", "gz", "html", "json", "xml", "yaml", "yml", "map", "service":
-		return false
+		return true
 	}
-	return true
+	return false
 }

@@ -20,6 +20,13 @@ func Args(s *scrub.Scrubber, args []string) []string {
 		case strings.HasPrefix(a, "-"):
 			clean[i] = plainText(s, a)
 			option = optionName(a)
+		case option == "H" || option == "header": // of curl, and of others
+			name, value, _ := strings.Cut(a, ":")
+			clean[i] = plainText(s, a)
+			if lead := len(value) - len(strings.TrimLeft(value, " ")); lead < len(value) {
+				clean[i] = plainText(s, name) + ":" + value[:lead] + header(s, name, value[lead:])
+			}
+			option = ""
 		case option != "":
 			clean[i] = s.Field(scrub.Attr, option, a)
 			if clean[i] == a { // --set db.password=X, env -i PASSWORD=X
