@@ -208,6 +208,9 @@ func (p *Packer) Announce(name, why string) {
 // Finish scrubs the manifest, writes the report into the bundle, and says in
 // the manifest what was done. Nothing can be added after it.
 func (p *Packer) Finish(m *bundle.Manifest) error {
+	if err := p.sealed(); err != nil {
+		return err
+	}
 	m.Privacy.Redaction = nil
 	if !p.opt.Raw {
 		if err := p.manifest(m); err != nil {
@@ -228,6 +231,20 @@ func (p *Packer) Finish(m *bundle.Manifest) error {
 	}
 	m.Privacy.Report = ReportPath
 	return p.w.Add(ReportPath, &b, bundle.FileInfo{Media: "application/json", Class: bundle.Internal})
+}
+
+// sealed makes sure that the writer encrypted what the report says it did.
+func (p *Packer) sealed() error {
+	sealed := map[string]bool{}
+	for _, f := range p.w.Files() {
+		sealed[f.Path] = f.Encryption != ""
+	}
+	for _, f := range p.report.Files {
+		if f.Treatment == Encrypted && !sealed[f.Path] {
+			return fmt.Errorf("%s: need a writer that encrypts, found one that does not", f.Path)
+		}
+	}
+	return nil
 }
 
 // manifest scrubs what a manifest says of the program: its command, its
