@@ -1,6 +1,7 @@
 package scrubfile
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"strconv"
@@ -18,6 +19,9 @@ const rowsAtOnce = 512
 // that isn't a time, goes through the scrubber under its column's path.
 // Statistics, dictionaries and bloom filters are made anew by the writer.
 func parquetFile(s *scrub.Scrubber, dst io.Writer, src io.ReaderAt, size int64) error {
+	if err := parquetFooter(src, size); err != nil {
+		return err
+	}
 	in, err := parquet.OpenFile(src, size)
 	if err != nil {
 		return err
@@ -42,6 +46,22 @@ func parquetFile(s *scrub.Scrubber, dst io.Writer, src io.ReaderAt, size int64) 
 		}
 	}
 	return w.Close()
+}
+
+// parquetFooter looks at the footer's size, for which the library would make
+// room, however much it is.
+func parquetFooter(src io.ReaderAt, size int64) error {
+	const least = 12 // the letters twice, and the size between them
+	var end [8]byte
+	if size >= least {
+		if _, err := src.ReadAt(end[:], size-int64(len(end))); err != nil {
+			return err
+		}
+	}
+	if size < least || string(end[4:]) != "PAR1" || int64(binary.LittleEndian.Uint32(end[:])) > size-least {
+		return errors.New("need a Parquet file with a whole footer, found another")
+	}
+	return nil
 }
 
 // leaf is a column that holds values.

@@ -147,6 +147,9 @@ func TestDamagedParquet(t *testing.T) {
 	for n := 0; n < len(whole); n += 97 {
 		refused(t, Parquet, whole[:n])
 	}
+	large := bytes.Clone(whole) // with a footer of 4 GiB
+	copy(large[len(large)-8:], "\xff\xff\xff\xff")
+	refused(t, Parquet, large)
 	for i := 0; i < len(whole); i += 7 {
 		bad := bytes.Clone(whole)
 		bad[i] ^= 1 << (i % 8)
