@@ -153,7 +153,7 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 		term.Output(rec.Stdout, rec.Stderr)
 	}
 	for _, w := range rec.Warnings {
-		term.Say("warning: " + w)
+		term.Say("warning: " + g.text(w)) // it may quote what the program said
 	}
 	size, err := pack(ctx, o.out, job, rec, dev, g)
 	if err != nil {

@@ -75,12 +75,12 @@ func runReplay(ctx context.Context, o replayOptions, path string, term *ui.Term)
 		return err
 	}
 	defer tape.Close()
-	for _, w := range tape.Warnings {
-		term.Say("warning: " + w)
-	}
 	clean, err := o.scrubber(ctx, tape.Manifest, term)
 	if err != nil {
 		return err
+	}
+	for _, w := range tape.Warnings {
+		term.Say("warning: " + cleanText(clean, w))
 	}
 	diverged := false
 	for n := 1; n <= o.times; n++ {
