@@ -11,8 +11,9 @@ import (
 )
 
 // attestTo adds what the program is made of, and where the bundle comes from,
-// as its last files: the latter is about all the others.
-func attestTo(w *bundle.Writer, m *bundle.Manifest, rec *record.Recording) error {
+// as its last files: the latter is about all the others. Both name files of
+// the machine, which may name a person.
+func attestTo(w *bundle.Writer, m *bundle.Manifest, rec *record.Recording, g *guard) error {
 	self, _ := debug.ReadBuildInfo()
 	cache, err := cacheDir()
 	if err != nil {
@@ -28,11 +29,11 @@ func attestTo(w *bundle.Writer, m *bundle.Manifest, rec *record.Recording) error
 		m.Attestations = append(m.Attestations, bundle.Attestation{Type: kind, File: name})
 		return w.Add(name, bytes.NewReader(data), bundle.FileInfo{Media: media})
 	}
-	if err := add(attest.SBOMFile, attest.SBOMKind, "application/spdx+json", list); err != nil {
+	if err := add(attest.SBOMFile, attest.SBOMKind, "application/spdx+json", g.clean.JSON(list).Bytes()); err != nil {
 		return err
 	}
 	text, err := attest.Recorded(m, w.Files(), attest.Run{
-		Program: p.Path, ProgramSHA256: parts.ProgramSHA256, Tapedeck: version(),
+		Program: g.text(p.Path), ProgramSHA256: parts.ProgramSHA256, Tapedeck: version(),
 		Started: rec.Started, Finished: m.CreatedAt,
 	}).Encode()
 	if err != nil {

@@ -10,11 +10,17 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
 	"github.com/tapedeck-dev/tapedeck/internal/record"
+	"github.com/tapedeck-dev/tapedeck/internal/seal"
 )
 
 // BenchmarkAttest is what each recording pays for its provenance and its list
 // of parts: cold is the first recording of a program, warm any other.
 func BenchmarkAttest(b *testing.B) {
+	b.Setenv("TAPEDECK_KEYS", filepath.Join(b.TempDir(), "keys.json"))
+	g, err := newGuard(b.Context(), ruleFlags{salt: seal.DefaultSalt}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
 	for _, name := range []string{"true", "gdb", "python3"} {
 		path, err := exec.LookPath(name)
 		if err == nil {
@@ -51,7 +57,7 @@ func BenchmarkAttest(b *testing.B) {
 						b.Fatal(err)
 					}
 					before := processorTime(b)
-					if err := attestTo(w, m, rec); err != nil {
+					if err := attestTo(w, m, rec, g); err != nil {
 						b.Fatal(err)
 					}
 					used += processorTime(b) - before

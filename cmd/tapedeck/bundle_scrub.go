@@ -126,11 +126,9 @@ func scrubEntry(ctx context.Context, p *privacy.Packer, r *bundle.Reader, f bund
 		return err
 	}
 	defer src.Close()
-	class := f.Class
-	if class == bundle.Restricted {
-		class = bundle.Internal // unless it is found to be opaque again
-	}
-	return p.Add(ctx, f.Path, src, bundle.FileInfo{Media: f.MediaType, Class: class})
+	// What a bundle says of its own files is not believed: opaque ones become
+	// restricted again, and nothing is free of private data because it says so.
+	return p.Add(ctx, f.Path, src, bundle.FileInfo{Media: f.MediaType, Class: bundle.Internal})
 }
 
 // stale tells of files that say something about the bundle as it was.

@@ -57,12 +57,12 @@ func pack(ctx context.Context, out string, job record.Job, rec *record.Recording
 		m.Env[name] = value
 	}
 	p.Announce(attest.ProvenanceFile, "made of the scrubbed manifest")
-	p.Announce(attest.SBOMFile, "names and digests of the program's files")
+	p.Announce(attest.SBOMFile, "packages and libraries of the program; scrubbed")
 	if err := p.Finish(m); err != nil {
 		return 0, err
 	}
 	// Last, since the provenance is about every other file.
-	if err := attestTo(w, m, rec); err != nil {
+	if err := attestTo(w, m, rec, g); err != nil {
 		return 0, err
 	}
 	if err := w.Commit(m); err != nil {
