@@ -170,6 +170,9 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 		term.Say("warning: " + w)
 	}
 	size, err := pack(ctx, o.out, job, rec, dev, g)
+	if err != nil && ctx.Err() == nil {
+		err = keep(ctx, err, o.out, job, rec, dev, g)
+	}
 	if err != nil {
 		return ownCode(err)
 	}
