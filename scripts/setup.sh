@@ -9,7 +9,7 @@ level=${1:-demo}
 demo='qemu-system-x86_64:qemu-system-x86 gdb:gdb gcc:gcc mkfs.ext4:e2fsprogs'
 test="$demo g++:g++ musl-gcc:musl-tools debugfs:e2fsprogs qemu-img:qemu-utils rr:rr zstd:zstd tar:tar
 python3:python3 openssl:openssl jq:jq node:nodejs java:default-jre-headless javac:default-jdk-headless jfr:default-jdk-headless
-rustc:rustc sqlite3:sqlite3 softhsm2-util:softhsm2 ssh-keygen:openssh-client"
+rustc:rustc sqlite3:sqlite3 softhsm2-util:softhsm2 ssh-keygen:openssh-client groff:groff-base unshare:util-linux"
 
 case $level in
 demo) want=$demo ;;

@@ -6,18 +6,13 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"syscall"
 
 	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 func main() {
 	watch.Main()
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup(1)
-		signals = append(signals, syscall.SIGHUP)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	ctx, stop := signal.NotifyContext(context.Background(), interrupts()...)
 	root := newRootCommand()
 	err := root.ExecuteContext(ctx)
 	stop()

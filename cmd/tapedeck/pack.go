@@ -44,18 +44,7 @@ func pack(ctx context.Context, out string, job record.Job, rec *record.Recording
 			return 0, err
 		}
 	}
-	m := &bundle.Manifest{
-		CreatedAt: time.Now().UTC().Truncate(time.Second),
-		Origin:    bundle.Origin{Revision: revision(ctx, job.Dir)},
-		Recorders: []bundle.Recorder{rec.Manifest},
-		Env:       map[string]string{},
-		Toolchain: map[string]any{"tapedeck": version(), "go": runtime.Version()},
-	}
-	maps.Copy(m.Toolchain, rec.Toolchain)
-	for _, e := range job.Env {
-		name, value, _ := strings.Cut(e, "=")
-		m.Env[name] = value
-	}
+	m := manifestOf(ctx, job, rec)
 	p.Announce(attest.ProvenanceFile, "made of the scrubbed manifest")
 	p.Announce(attest.SBOMFile, "packages and libraries of the program; scrubbed")
 	if err := p.Finish(m); err != nil {
@@ -73,6 +62,23 @@ func pack(ctx context.Context, out string, job record.Job, rec *record.Recording
 		return 0, err
 	}
 	return fi.Size(), nil
+}
+
+// manifestOf is the manifest of a recording, before it is scrubbed.
+func manifestOf(ctx context.Context, job record.Job, rec *record.Recording) *bundle.Manifest {
+	m := &bundle.Manifest{
+		CreatedAt: time.Now().UTC().Truncate(time.Second),
+		Origin:    bundle.Origin{Revision: revision(ctx, job.Dir)},
+		Recorders: []bundle.Recorder{rec.Manifest},
+		Env:       map[string]string{},
+		Toolchain: map[string]any{"tapedeck": version(), "go": runtime.Version()},
+	}
+	maps.Copy(m.Toolchain, rec.Toolchain)
+	for _, e := range job.Env {
+		name, value, _ := strings.Cut(e, "=")
+		m.Env[name] = value
+	}
+	return m
 }
 
 // revision is the commit that is checked out where the program ran, if any.

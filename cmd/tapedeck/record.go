@@ -64,7 +64,11 @@ that fails: by its exit code, by a signal, by --timeout, or by --fail-on.
 
 The vm recorder first runs the program once natively, to see which files it
 uses; what that run does to the outside world, it does. Variables that look
-like secrets are held back from the program unless --env names them.`,
+like secrets are held back from the program unless --env names them.
+
+An interrupt (Ctrl-C) ends the attempts of --until-fail. In the guest it ends
+the recorded run, and what was recorded until then is kept; the second one
+abandons it.`,
 		Example: `  tapedeck record -- ./server --selftest
   tapedeck record --until-fail 500 -j 2 -o flaky.tar.zst -- ./order_test
   tapedeck record --timeout 10s --chaos --until-fail 200 -- go test -run TestPool ./pool
@@ -73,6 +77,7 @@ like secrets are held back from the program unless --env names them.`,
 Exit codes:
   the program's own (128+n for signal n, 124 for --timeout); with --until-fail
   that of the failing run, or 0 if none failed
+  130  interrupted
   125  tapedeck itself failed   126  COMMAND can't be run   127  COMMAND not found`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -141,7 +146,13 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	if o.seed == 0 {
 		o.seed = rand.Uint64() >> 12 // a number that is exact in JSON, too
 	}
-	rec, err := attempts(ctx, o, dev, g, term)
+	again, done := secondInterrupt(ctx)
+	defer done()
+	run := ctx
+	if dev.cuts {
+		run = again
+	}
+	rec, err := attempts(run, o, dev, g, term)
 	if err != nil {
 		return ownCode(err)
 	}
@@ -149,6 +160,9 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 		return nil
 	}
 	defer rec.Close()
+	if ctx.Err() != nil { // what was kept is still to be packed
+		ctx = again
+	}
 	if o.untilFail > 0 { // else it came as the program wrote it
 		term.Output(rec.Stdout, rec.Stderr)
 	}
@@ -156,6 +170,9 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 		term.Say("warning: " + g.text(w)) // it may quote what the program said
 	}
 	size, err := pack(ctx, o.out, job, rec, dev, g)
+	if err != nil && ctx.Err() == nil {
+		err = keep(ctx, err, o.out, job, rec, dev, g)
+	}
 	if err != nil {
 		return ownCode(err)
 	}
@@ -218,13 +235,17 @@ func attempts(ctx context.Context, o recordOptions, dev *recorder, g *guard, ter
 			term.Progress(fmt.Sprintf("attempt %d of %d, %.0f a minute, at most %s left", t.Done, t.Max, rate, t.Left().Round(time.Second)))
 		})
 	term.Progress("")
+	took := tally.Elapsed.Round(100 * time.Millisecond)
+	if errors.Is(err, context.Canceled) {
+		term.Say(fmt.Sprintf("interrupted: %d of %d attempts failed, in %s; nothing was kept", tally.Failed, tally.Done, took))
+		return nil, &codeError{code: exitInterrupted}
+	}
 	if err != nil {
 		return nil, err
 	}
 	if rec != nil {
 		rec.Outcome.Matched = g.text(rec.Outcome.Matched)
 	}
-	took := tally.Elapsed.Round(100 * time.Millisecond)
 	if rec == nil {
 		term.Say(fmt.Sprintf("none of %d attempts failed, in %s; nothing was kept", tally.Done, took))
 		if !o.chaos {
@@ -275,7 +296,10 @@ func runnable(name string) error {
 // ownCode keeps tapedeck's own failures apart from the program's exit codes.
 func ownCode(err error) error {
 	var start *vm.StartError
+	var code *codeError
 	switch {
+	case errors.As(err, &code):
+		return err
 	case errors.Is(err, context.Canceled):
 		return &codeError{exitInterrupted, err}
 	case errors.As(err, &start):

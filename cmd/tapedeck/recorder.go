@@ -16,6 +16,7 @@ type recorder struct {
 	record func(ctx context.Context, seed uint64) (*record.Recording, error)
 	shared func() ([]record.File, error) // files that all its recordings need
 	close  func() error
+	cuts   bool // an interrupt ends the run and leaves what was recorded
 }
 
 // chooseRecorder prepares the recorder that was asked for; "auto" is rr where
@@ -71,6 +72,7 @@ func vmRecorder(ctx context.Context, o recordOptions, job record.Job, term *ui.T
 	opt := vmrec.Options{Cache: cache, Memory: o.vm.memory, Include: o.vm.include, Rootfs: o.vm.rootfs, Say: term.Say}
 	if o.untilFail <= 0 {
 		opt.Stdout, opt.Stderr = term.Out, term.Err
+		opt.Cut = ctx.Done()
 	}
 	r, err := vmrec.Prepare(ctx, job, opt)
 	if err != nil {
@@ -83,5 +85,5 @@ func vmRecorder(ctx context.Context, o recordOptions, job record.Job, term *ui.T
 		f, err := r.Snapshot()
 		return []record.File{f}, err
 	}
-	return &recorder{kind: "vm", record: r.Record, shared: shared, close: r.Close}, nil
+	return &recorder{kind: "vm", record: r.Record, shared: shared, close: r.Close, cuts: opt.Cut != nil}, nil
 }

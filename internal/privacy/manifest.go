@@ -8,9 +8,9 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/scrubfile"
 )
 
-// scrubManifest scrubs the text in a manifest that comes from the program or its
+// ScrubManifest scrubs the text in a manifest that comes from the program or its
 // surroundings. Digests and what tapedeck itself says stay.
-func scrubManifest(s *scrub.Scrubber, m *bundle.Manifest) {
+func ScrubManifest(s *scrub.Scrubber, m *bundle.Manifest) {
 	for name, value := range m.Env {
 		m.Env[name] = s.Field(scrub.Env, name, value)
 	}

@@ -254,7 +254,7 @@ func (p *Packer) manifest(m *bundle.Manifest) error {
 	if err != nil {
 		return err
 	}
-	scrubManifest(s, m)
+	ScrubManifest(s, m)
 	p.report.Files = append(p.report.Files, File{Path: bundle.ManifestName, Treatment: Scrubbed, Form: "manifest", Counts: s.Report().Counts})
 	return nil
 }

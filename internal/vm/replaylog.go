@@ -31,6 +31,7 @@ const (
 	evInstruction  = 0
 	evAsync        = 3 // bottom halves, input, characters, block, network
 	evShutdown     = 10
+	quitShutdown   = 2 // the reason of a QEMU that is told to quit
 	guestShutdown  = 6 // the reason of a guest that powers off
 	maxLogPayload  = 1 << 24
 	asyncCharRead  = evAsync + 4
@@ -39,7 +40,7 @@ const (
 
 // Count is how many instructions a log holds.
 type Count struct {
-	Shutdown uint64 `json:"shutdown"` // up to where the guest has shut itself down
+	Shutdown uint64 `json:"shutdown"` // up to where the guest has shut itself down, or was cut off
 	// Total goes on until QEMU's main loop has heard of that. A replay stands
 	// still somewhere between the two.
 	Total uint64 `json:"total"`
@@ -86,7 +87,7 @@ func countLog(r *bufio.Reader) (Count, error) {
 				return c, err
 			}
 			c.Total += uint64(n)
-		case ev == evShutdown+guestShutdown && c.Shutdown == 0:
+		case (ev == evShutdown+guestShutdown || ev == evShutdown+quitShutdown) && c.Shutdown == 0:
 			c.Shutdown = c.Total
 		case ev < evAsync || ev >= evShutdown && ev < charWrite:
 		default:

@@ -31,13 +31,15 @@ type Spec struct {
 	Debug  string    // path of a socket where a debugger connects; the machine then waits for it
 	Stdout io.Writer // gets what the program writes as it comes, with Stderr; both may be nil
 	Stderr io.Writer
-	Stall  time.Duration // how long it may make no progress; 0 is 20 s
+	Stall  time.Duration   // how long it may make no progress; 0 is 20 s
+	Cut    <-chan struct{} // ends a recording where it is once it is closed; may be nil
 }
 
 // Result is what a run left.
 type Result struct {
 	Frames       []Frame       // what the guest's init told
-	Instructions uint64        // where the machine was when it ended
+	Instructions uint64        // where the machine was when it ended, or was cut
+	Cut          bool          // Spec.Cut ended it, not the guest
 	CPU          time.Duration // user and system time of QEMU
 }
 
@@ -131,10 +133,11 @@ func Run(ctx context.Context, s Spec) (*Result, error) {
 			<-stopped
 		}()
 	}
-	if err := m.wait(ctx); err != nil {
+	cut, err := m.wait(ctx, s.Cut)
+	if err != nil {
 		return nil, err
 	}
-	r := &Result{}
+	r := &Result{Cut: cut}
 	if r.Instructions, err = m.QMP.Instructions(); err != nil {
 		return nil, err
 	}
@@ -160,8 +163,10 @@ func Run(ctx context.Context, s Spec) (*Result, error) {
 
 // wait returns when the guest has shut down, when QEMU is gone, or when it
 // makes no progress: a replay that executes nothing, or a QEMU that does not
-// answer. A recorded program may wait as long as it likes.
-func (m *Instance) wait(ctx context.Context) error {
+// answer. A recorded program may wait as long as it likes. It tells whether
+// cut came first: QEMU logs its own end as it does a guest's, and a replay
+// then stops at that instruction.
+func (m *Instance) wait(ctx context.Context, cut <-chan struct{}) (bool, error) {
 	every := m.stall / 20
 	if m.mode == Record {
 		every = m.stall / 4
@@ -173,11 +178,13 @@ func (m *Instance) wait(ctx context.Context) error {
 	for {
 		select {
 		case <-m.QMP.Event("STOP"): // after SHUTDOWN: now the count stands still
-			return nil
+			return false, nil
+		case <-cut:
+			return true, nil
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return false, context.Cause(ctx)
 		case <-m.done:
-			return fmt.Errorf("QEMU ended before the guest did: %s", m.words.String())
+			return false, fmt.Errorf("QEMU ended before the guest did: %s", m.words.String())
 		case <-tick.C:
 		}
 		ask, cancel := context.WithTimeoutCause(ctx, m.stall, &StallError{m.stall, last})
@@ -185,13 +192,13 @@ func (m *Instance) wait(ctx context.Context) error {
 		cancel()
 		var stall *StallError
 		if errors.As(err, &stall) {
-			return stall
+			return false, stall
 		}
 		if err == nil && (n != last || m.mode == Record) {
 			last, since = n, time.Now()
 		}
 		if time.Since(since) > m.stall {
-			return &StallError{m.stall, last}
+			return false, &StallError{m.stall, last}
 		}
 	}
 }

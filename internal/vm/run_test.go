@@ -200,7 +200,7 @@ func TestCancelled(t *testing.T) {
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
-	if err := m.wait(ctx); !errors.Is(err, cause) {
+	if _, err := m.wait(ctx, nil); !errors.Is(err, cause) {
 		t.Errorf("%v", err)
 	}
 	pid := m.cmd.Process.Pid

@@ -24,7 +24,11 @@ func Main() {
 		return
 	}
 	runtime.LockOSThread() // the filter is the thread's, and survives execve
-	err := installFilter()
+	// Until the tracer has taken hold of us: it sends SIGCONT then.
+	err := unix.Kill(os.Getpid(), unix.SIGSTOP)
+	if err == nil {
+		err = installFilter()
+	}
 	if err == nil {
 		err = syscall.Exec(os.Args[1], os.Args[2:], os.Environ())
 	}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -90,7 +91,7 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 		return nil, err
 	}
 	cmd := &exec.Cmd{Path: self, Args: args, Env: append([]string{}, p.Env...), Dir: p.Dir, Stdout: p.Stdout, Stderr: p.Stderr,
-		SysProcAttr: &syscall.SysProcAttr{Ptrace: true, Setpgid: true}, WaitDelay: outputDelay}
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}, WaitDelay: outputDelay}
 	if p.Stdin != "" {
 		f, err := os.Open(p.Stdin)
 		if err != nil {
@@ -146,17 +147,31 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 func (t *tracer) loop() error {
 	var ws unix.WaitStatus
 	var ru unix.Rusage
-	if _, err := unix.Wait4(t.root, &ws, unix.WALL, nil); err != nil {
+	if _, err := unix.Wait4(t.root, &ws, unix.WALL|unix.WUNTRACED, nil); err != nil {
 		return err
 	}
 	if !ws.Stopped() {
 		return fmt.Errorf("the program ended before it began: status %#x", int(ws))
 	}
-	if err := unix.PtraceSetOptions(t.root, options); err != nil {
+	// Seized, not attached to: else a thread that is stopped by a signal can't
+	// be told from one that has just been sent it, and would run on.
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", t.root)) // any of them may become the program
+	if err != nil {
 		return err
 	}
-	t.known[t.root] = true
-	unix.PtraceCont(t.root, 0)
+	for _, th := range threads {
+		tid, err := strconv.Atoi(th.Name())
+		if err != nil {
+			return err
+		}
+		if err := ptrace(unix.PTRACE_SEIZE, tid, options); err != nil {
+			return err
+		}
+		t.known[tid] = true
+	}
+	if err := unix.Kill(t.root, unix.SIGCONT); err != nil {
+		return err
+	}
 	for {
 		pid, err := unix.Wait4(-1, &ws, unix.WALL|unix.WNOTHREAD, &ru)
 		switch {
@@ -196,21 +211,33 @@ func (t *tracer) end(ws unix.WaitStatus) {
 }
 
 func (t *tracer) stopped(pid int, ws unix.WaitStatus) {
+	t.known[pid] = true
 	sig := ws.StopSignal()
-	switch {
-	case sig == unix.SIGTRAP && ws.TrapCause() > 0:
-		switch ws.TrapCause() {
+	switch event := int(ws) >> 16; event {
+	case 0: // a signal is delivered
+	case unix.PTRACE_EVENT_STOP:
+		if sig != unix.SIGTRAP { // stopped, as by SIGSTOP, until SIGCONT comes
+			_ = ptrace(unix.PTRACE_LISTEN, pid, 0) // fails as PtraceCont does
+			return
+		}
+		sig = 0 // a new thread or process, or one that goes on
+	default:
+		switch event {
 		case unix.PTRACE_EVENT_SECCOMP:
 			t.syscall(pid)
 		case unix.PTRACE_EVENT_EXEC:
 			t.executable(pid)
 		}
 		sig = 0
-	case sig == unix.SIGSTOP && !t.known[pid]:
-		sig = 0 // a new thread or process, in its first stop
 	}
-	t.known[pid] = true
 	unix.PtraceCont(pid, int(sig)) // fails if the thread was killed meanwhile: wait tells
+}
+
+func ptrace(request, pid int, data uintptr) error {
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(pid), 0, data, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // executable notes the program that a process has just become, and the dynamic

@@ -68,6 +68,18 @@ var parts = map[string]func(){
 		syscall.Kill(os.Getpid(), syscall.SIGTRAP)
 		fmt.Println(<-c)
 	},
+	"stopped": func() {
+		pid, err := syscall.ForkExec("/bin/sh", []string{"sh", "-c", "kill -STOP $$; exit 5"}, nil)
+		must(err)
+		var ws syscall.WaitStatus
+		_, err = syscall.Wait4(pid, &ws, syscall.WUNTRACED, nil)
+		must(err)
+		fmt.Println(ws.Stopped())
+		must(syscall.Kill(pid, syscall.SIGCONT))
+		_, err = syscall.Wait4(pid, &ws, 0, nil)
+		must(err)
+		fmt.Println(ws.ExitStatus())
+	},
 	"longpath": func() {
 		_, err := os.Stat("/" + strings.Repeat("x/", 3000))
 		fmt.Println(errors.Is(err, syscall.ENAMETOOLONG))
@@ -395,5 +407,15 @@ func TestErrors(t *testing.T) {
 	p.Dir = "/nowhere"
 	if _, err := Run(t.Context(), p); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A process that stops itself stays stopped, and its parent hears of it.
+func TestStopped(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		if w := see(t, part(t, "stopped")); w.out != "true\n5\n" {
+			t.Fatalf("%q", w.out)
+		}
 	}
 }

@@ -77,6 +77,11 @@ func (r *Recorder) finish(rec *record.Recording, spec machine.Spec, res *machine
 	return nil
 }
 
+// begun tells whether the program has been started.
+func begun(frames []machine.Frame) bool {
+	return slices.ContainsFunc(frames, func(f machine.Frame) bool { return f.Kind == machine.FrameStart })
+}
+
 // Snapshot is the boot snapshot that the recordings start from, as a bundle
 // holds it. The first call for a snapshot compresses it.
 func (r *Recorder) Snapshot() (record.File, error) {

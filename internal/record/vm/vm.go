@@ -38,6 +38,7 @@ type Options struct {
 	Say      func(string) // told what takes long
 	Stdout   io.Writer    // gets what the program writes as it comes, with Stderr; both may be nil
 	Stderr   io.Writer
+	Cut      <-chan struct{} // keeps what is recorded once it is closed, see record.Outcome; may be nil
 }
 
 // Recorder holds what all attempts of one program share.
@@ -248,8 +249,11 @@ func (r *Recorder) Record(ctx context.Context, seed uint64) (*record.Recording, 
 	}
 	rec := &record.Recording{Dir: dir, Started: time.Now(), Warnings: slices.Clone(r.warnings)}
 	spec := machine.Spec{Mode: machine.Record, Base: r.base, Image: r.world.Image, Params: r.params(seed),
-		Log: filepath.Join(dir, machine.LogFile), Dir: dir, Stdout: r.opt.Stdout, Stderr: r.opt.Stderr}
+		Log: filepath.Join(dir, machine.LogFile), Dir: dir, Stdout: r.opt.Stdout, Stderr: r.opt.Stderr, Cut: r.opt.Cut}
 	res, err := machine.Run(ctx, spec)
+	if err == nil && res.Cut && !begun(res.Frames) {
+		err = context.Canceled // there is nothing to keep
+	}
 	if err == nil {
 		err = r.finish(rec, spec, res, seed)
 	}
