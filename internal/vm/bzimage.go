@@ -18,7 +18,10 @@ const maxKernel = 512 << 20 // bytes of a decompressed kernel
 // extractKernel returns the ELF image inside a bzImage. QEMU's microvm starts
 // it directly, which is faster than to let the guest decompress itself.
 // The layout is Documentation/arch/x86/boot.rst of the kernel.
-func extractKernel(bz []byte) ([]byte, error) {
+func extractKernel(bz []byte) ([]byte, error) { return extractUpTo(bz, maxKernel) }
+
+// extractUpTo is extractKernel for a kernel of at most limit bytes.
+func extractUpTo(bz []byte, limit int64) ([]byte, error) {
 	if len(bz) < 0x250 || string(bz[0x202:0x206]) != "HdrS" {
 		return nil, errors.New("not a bzImage: no HdrS mark")
 	}
@@ -35,9 +38,12 @@ func extractKernel(bz []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	elf, err := io.ReadAll(io.LimitReader(r, maxKernel))
+	elf, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("decompress kernel: %w", err)
+	}
+	if int64(len(elf)) > limit {
+		return nil, fmt.Errorf("decompress kernel: it has more than %d bytes", limit)
 	}
 	if !bytes.HasPrefix(elf, []byte("\x7fELF")) {
 		return nil, errors.New("the bzImage's payload is not an ELF file")
