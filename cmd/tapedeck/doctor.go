@@ -41,6 +41,7 @@ type check struct {
 var checks = []check{
 	{"rr", "record and replay with the CPU's counters", tryRR},
 	{"vm", "record and replay in a guest", tryVM},
+	{"cache", "the guest's kernel and its boot snapshots", tryCache},
 	{"watch", "find a program's files by running it", tryWatch},
 	{"gdb", "rewind", tryGDB},
 	{"keys", "encrypt and open bundles with keys of this machine", tryKeys},
@@ -160,6 +161,19 @@ func tryVM(ctx context.Context, term *ui.Term) (string, error) {
 		return "", &exttool.Missing{Need: "a QEMU whose replays equal their recordings", Found: diff, Fix: "another build of QEMU; 7.2 is known to be exact"}
 	}
 	return fmt.Sprintf("QEMU %v, Linux %v: a recording and its replay are identical", rec.Manifest["qemu_version"], rec.Manifest["kernel"]), nil
+}
+
+// tryCache tells where the cache is and what it takes. After tryVM it exists.
+func tryCache(context.Context, *ui.Term) (string, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	n, snapshots, err := vm.CacheSize(cache)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s: %s, %s", cache, ui.Bytes(n), count(snapshots, "boot snapshot")), nil
 }
 
 func tryRR(ctx context.Context, _ *ui.Term) (string, error) {

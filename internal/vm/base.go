@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Base is a snapshot of a guest that has just booted. It is made once for each
@@ -62,7 +63,14 @@ func EnsureBase(ctx context.Context, cache string, m Machine, say func(string)) 
 		return nil, fmt.Errorf("guest kernel: %w", err)
 	}
 	say(fmt.Sprintf("booting the guest once for its snapshot (Linux %s, %d MiB)", kernel.Release, m.Memory))
-	return makeBase(ctx, cache, qemu, kernel, m)
+	b, err := makeBase(ctx, cache, qemu, kernel, m)
+	if err != nil {
+		return nil, err
+	}
+	if err := prune(cache, time.Now().Add(-keepUnused)); err != nil {
+		say("warning: old snapshots are still in the cache: " + err.Error())
+	}
+	return b, nil
 }
 
 // makeBase boots the guest. The cache must be locked.
@@ -124,6 +132,7 @@ func cachedBase(cache string, q QEMU, m Machine) (*Base, error) {
 		return nil, err
 	}
 	b.Dir, b.QEMU = dir, q
+	b.touch() // first: it could be removed else, see prune
 	if err := b.checkSnapshot(); err != nil {
 		return nil, err
 	}

@@ -74,6 +74,7 @@ func Launch(ctx context.Context, s Spec) (*Instance, error) {
 	if m.stall == 0 {
 		m.stall = stallLimit
 	}
+	s.Base.touch()
 	aio := bestAIO()
 	err := m.launch(ctx, s, aio)
 	if err != nil && aio == aioRing && strings.Contains(err.Error(), aioRing) {

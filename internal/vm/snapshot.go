@@ -68,6 +68,7 @@ func UnpackBase(ctx context.Context, cache string, want Base, packed io.Reader, 
 	b := want
 	b.Dir = baseDir(cache, want.Digest)
 	b.QEMU.Path, b.QEMU.Sandbox, b.QEMU.Confine = q.Path, q.Sandbox, q.Confine
+	b.touch()
 	if d, err := Digest(b.Snapshot()); err == nil && d == want.Digest {
 		return &b, checkQcow2(b.Snapshot())
 	}
