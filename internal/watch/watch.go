@@ -116,6 +116,7 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 	err = t.loop()
 	if err != nil {
 		cmd.Process.Kill()
+		reap()
 	}
 	// The pipes to Stdout and Stderr are still to be emptied; the process
 	// itself has been waited for, which Wait then reports as an error.
@@ -193,6 +194,17 @@ func (t *tracer) loop() error {
 			unix.Kill(pid, unix.SIGKILL) // it was just being born
 		case ws.Stopped():
 			t.stopped(pid, ws)
+		}
+	}
+}
+
+// reap waits for all threads of a program that was killed before it was under
+// way: the process is not gone before those that are traced have been waited for.
+func reap() {
+	for {
+		_, err := unix.Wait4(-1, nil, unix.WALL|unix.WNOTHREAD, nil)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return
 		}
 	}
 }
