@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -41,10 +42,10 @@ func (o *ruleFlags) load() (*scrub.Rules, error) {
 	if len(names) == 1 && isRuleFile(names[0]) {
 		return scrub.LoadRules(names[0])
 	}
-	if !strings.ContainsFunc(strings.Join(names, " "), func(r rune) bool { return r == '/' || r == '.' }) {
-		return scrub.Builtin(names...)
+	if slices.ContainsFunc(names, isRuleFile) {
+		return nil, usageError("need sets by name, or one rule file that extends them, found %s", strings.Join(names, ", "))
 	}
-	return nil, usageError("need sets by name, or one rule file that extends them, found %s", strings.Join(names, ", "))
+	return scrub.Builtin(names...)
 }
 
 func isRuleFile(name string) bool {
