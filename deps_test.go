@@ -27,9 +27,21 @@ internal/record/vm: internal/record internal/exttool internal/sites internal/vm 
 internal/sites:
 internal/sweep:
 internal/jfr:
-internal/scrubfile: internal/jfr internal/scrub
+internal/scrubfile: internal/jfr internal/scrub internal/warc
 internal/privacy: bundle internal/scrub internal/scrubfile
 internal/watch:
+internal/warc:
+internal/cassette: internal/warc
+internal/cassette/convert: internal/cassette
+internal/wire: internal/cassette
+internal/wire/http: internal/cassette internal/scrub internal/spool internal/wire
+internal/trust:
+internal/tap: internal/trust internal/wire internal/cassette
+internal/order: internal/cassette
+internal/match: internal/cassette internal/scrub
+internal/play: internal/cassette internal/match internal/order internal/trust
+internal/sandbox:
+internal/vtime:
 internal/vm: internal/exttool internal/record
 internal/replay: bundle internal/exttool internal/record internal/vm internal/record/rr
 internal/rewind: internal/exttool
