@@ -9,7 +9,7 @@ level=${1:-demo}
 demo='qemu-system-x86_64:qemu-system-x86 gdb:gdb gcc:gcc mkfs.ext4:e2fsprogs'
 test="$demo g++:g++ musl-gcc:musl-tools debugfs:e2fsprogs qemu-img:qemu-utils rr:rr zstd:zstd tar:tar
 python3:python3 openssl:openssl jq:jq node:nodejs java:default-jre-headless javac:default-jdk-headless jfr:default-jdk-headless
-rustc:rustc sqlite3:sqlite3 softhsm2-util:softhsm2 ssh-keygen:openssh-client groff:groff-base unshare:util-linux"
+rustc:rustc sqlite3:sqlite3 softhsm2-util:softhsm2 ssh-keygen:openssh-client groff:groff-base unshare:util-linux ip:iproute2 curl:curl"
 
 case $level in
 demo) want=$demo ;;
@@ -24,6 +24,11 @@ for w in $want; do
 done
 # gcc without the C library's headers can't build anything
 [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
+# libraries, looked for by a file of theirs
+if [ "$level" = test ]; then
+	[ -e /usr/include/x86_64-linux-gnu/curl/curl.h ] || missing="$missing libcurl4-openssl-dev"
+	python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
+fi
 missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
 [ -n "${missing% }" ] || exit 0
 

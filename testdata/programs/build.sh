@@ -42,10 +42,15 @@ build throw g++ $cflags -o "$dest/throw" throw.cc
 build panic rustc -g -O -o "$dest/panic" panic.rs
 build gostatic go build -o "$dest/gostatic" ./gostatic
 build gocgo go build -o "$dest/gocgo" ./gocgo
+build httpcurl gcc $cflags -o "$dest/httpcurl" httpcurl.c -lcurl
+build httpgo env CGO_ENABLED=0 go build -o "$dest/httpgo" ./httpgo
+build httporder env CGO_ENABLED=0 go build -o "$dest/httporder" ./httporder
+build lab go build -o "$dest/lab" ./lab
+build HttpJava.class javac -g -d "$dest" HttpJava.java
 build gotest.test go test -c -o "$dest/gotest.test" ./gotest
 build Threads.class javac -g -d "$dest" Threads.java
 
 # Scripts need no compiler, only to stand where the tests look.
-cp pyjson/report.py pyjson/orders.json timers.js "$dest/" || exit 1
+cp pyjson/report.py pyjson/orders.json timers.js httppy.py httpnode.js "$dest/" || exit 1
 
 [ -z "$failed" ]
