@@ -35,6 +35,12 @@ func pack(ctx context.Context, out string, job record.Job, rec *record.Recording
 		return 0, err
 	}
 	for _, f := range rec.Files {
+		if f.Scrubbed {
+			if err := p.AddScrubbed(f.Path, f.Host, bundle.FileInfo{Media: f.Media, Class: bundle.Class(f.Class)}, f.Counts); err != nil {
+				return 0, err
+			}
+			continue
+		}
 		if err := p.AddFile(ctx, f.Path, f.Host, bundle.FileInfo{Media: f.Media, Class: bundle.Class(f.Class)}); err != nil {
 			return 0, err
 		}
@@ -74,11 +80,33 @@ func manifestOf(ctx context.Context, job record.Job, rec *record.Recording) *bun
 		Toolchain: map[string]any{"tapedeck": version(), "go": runtime.Version()},
 	}
 	maps.Copy(m.Toolchain, rec.Toolchain)
+	m.Inputs = inputsOf(rec.Inputs)
 	for _, e := range job.Env {
 		name, value, _ := strings.Cut(e, "=")
 		m.Env[name] = value
 	}
 	return m
+}
+
+// inputsOf tells where the recorded inputs are.
+func inputsOf(fields map[string]any) bundle.Inputs {
+	in := bundle.Inputs{Extra: map[string]any{}}
+	for name, v := range fields {
+		path, _ := v.(string)
+		switch name {
+		case "time_stream":
+			in.TimeStream = path
+		case "order_stream":
+			in.OrderStream = path
+		case "network_cassette":
+			in.NetworkCassette = path
+		case "db_cassette":
+			in.DBCassette = path
+		default:
+			in.Extra[name] = v
+		}
+	}
+	return in
 }
 
 // revision is the commit that is checked out where the program ran, if any.

@@ -116,6 +116,21 @@ func (p *Packer) AddFreeFile(name, host string, info bundle.FileInfo) error {
 	return p.AddFree(name, f, info)
 }
 
+// AddScrubbed puts a file into the bundle that was scrubbed by the same rules
+// before it reached a disk; counts are what was found then.
+func (p *Packer) AddScrubbed(name, host string, info bundle.FileInfo, counts []scrub.Count) error {
+	f, err := os.Open(host)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info.Media == "" {
+		info.Media = bundle.MediaType(name)
+	}
+	form := scrubfile.FormOf(name, info.Media, nil)
+	return p.put(name, f, info, File{Treatment: Scrubbed, Form: string(form), Counts: counts})
+}
+
 func (p *Packer) addOpaque(name string, r io.Reader, info bundle.FileInfo, why string) error {
 	info.Class = bundle.Restricted
 	switch {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 	"unicode"
+
+	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 )
 
 // Job is one program to run under a recorder.
@@ -60,6 +62,9 @@ type File struct {
 	Host  string // where it is now
 	Media string // media type
 	Class string // public, internal or restricted
+
+	Scrubbed bool          // on its way to the disk already
+	Counts   []scrub.Count // what was found then
 }
 
 // Program is what a recorder knows of the files that it recorded a run of.
@@ -74,6 +79,7 @@ type Recording struct {
 	Dir       string         // owned by the recording; Close removes it
 	Files     []File         // what belongs in the bundle
 	Manifest  map[string]any // the entry under "recorders" of the manifest, "kind" included
+	Inputs    map[string]any // fields under "inputs" of the manifest; nil if none were recorded
 	Toolchain map[string]any // versions of the tools, for the manifest's "toolchain"
 	Program   Program        // what was run, for the list of its parts
 	Started   time.Time      // by this machine's clock
