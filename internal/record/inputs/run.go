@@ -1,0 +1,169 @@
+package inputs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tapedeck-dev/tapedeck/internal/record"
+	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
+	"github.com/tapedeck-dev/tapedeck/internal/trust"
+	"github.com/tapedeck-dev/tapedeck/internal/vtime"
+)
+
+// grace is how long a program that was told to end may take for it.
+const grace = 5 * time.Second
+
+// run runs the program to its end and serves its connections meanwhile.
+func (r *recorder) run(ctx context.Context) error {
+	replaced, err := trust.Prepare(r.ca, filepath.Join(r.scratch, "trust"), r.job.Env)
+	if err != nil {
+		return err
+	}
+	c := sandbox.Config{Args: r.job.Args, Dir: r.job.Dir, Env: append(r.job.Env, replaced.Env...)}
+	for _, b := range replaced.Binds {
+		c.Binds = append(c.Binds, sandbox.Bind(b))
+	}
+	if r.seed != nil {
+		world, err := vtime.New(vtime.Options{Random: true, Seed: [32]byte(r.seed)})
+		if err != nil {
+			return err
+		}
+		defer world.Close()
+		c.Filter, c.Hold = world.Filter(), world.Attach
+	}
+	output, err := r.output(&c)
+	if err != nil {
+		return err
+	}
+	box, err := sandbox.Start(context.WithoutCancel(ctx), c)
+	output.started()
+	if err != nil {
+		output.wait()
+		return err
+	}
+	defer box.Close()
+	serving := r.serve(box)
+	outcome, err := r.end(ctx, box)
+	box.Close() // what the program left running ends with it
+	serving()
+	if e := output.wait(); e != nil {
+		err = errors.Join(err, e)
+	}
+	if err != nil {
+		return err
+	}
+	return r.writeOutcome(outcome)
+}
+
+// end waits for the program, and makes it end if it must.
+func (r *recorder) end(ctx context.Context, box *sandbox.Box) (record.Outcome, error) {
+	type result struct {
+		status syscall.WaitStatus
+		err    error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		status, err := box.Wait()
+		ended <- result{status, err}
+	}()
+	var limit <-chan time.Time
+	if r.job.Timeout > 0 {
+		limit = time.After(r.job.Timeout)
+	}
+	var o record.Outcome
+	var res result
+	select {
+	case res = <-ended:
+	case <-limit:
+		o.TimedOut = true
+	case <-ctx.Done():
+		o.Cut = true
+	}
+	if o.TimedOut || o.Cut {
+		_ = box.Signal(syscall.SIGTERM)
+		select {
+		case res = <-ended:
+		case <-time.After(grace):
+			_ = box.Signal(syscall.SIGKILL)
+			res = <-ended
+		}
+	}
+	if res.err != nil {
+		return o, res.err
+	}
+	o.Code = res.status.ExitStatus()
+	if res.status.Signaled() {
+		o.Signal = res.status.Signal()
+		o.Code = 128 + int(o.Signal)
+	}
+	if o.TimedOut {
+		o.Code = 124
+	}
+	return o, nil
+}
+
+// serve takes the connections that the program makes, and makes those that come
+// to it. The function that it returns waits for the last of them.
+func (r *recorder) serve(box *sandbox.Box) (wait func()) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, dst, err := box.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { r.tap.Outgoing(c, dst) })
+		}
+	})
+	wg.Go(func() { r.tap.DNS(box.Packets()) })
+	wg.Go(func() {
+		for at := range box.Listening() {
+			l, err := net.Listen("tcp", net.JoinHostPort(outside(at.Addr()), strconv.Itoa(int(at.Port()))))
+			if err != nil {
+				r.say(fmt.Sprintf("warning: the program listens on port %d, which is taken outside its sandbox: nobody can reach it there (%v)", at.Port(), err))
+				continue
+			}
+			go func() { // until the program ends
+				<-box.Done()
+				l.Close()
+			}()
+			wg.Go(func() { r.accept(box, l, at.Port()) })
+		}
+	})
+	return wg.Wait
+}
+
+func (r *recorder) accept(box *sandbox.Box, l net.Listener, port uint16) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go r.tap.Incoming(c, port, box.Dial)
+	}
+}
+
+// outside is where the host listens for a program that listens at ip.
+func outside(ip netip.Addr) string {
+	if ip.IsUnspecified() {
+		return ""
+	}
+	return ip.String()
+}
+
+func (r *recorder) say(text string) {
+	if r.opt.Say != nil {
+		r.opt.Say(text)
+	}
+}
+
+var _ = os.Stdin
