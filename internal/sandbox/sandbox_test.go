@@ -2,7 +2,9 @@ package sandbox
 
 import (
 	"context"
+	_ "embed"
 	"errors"
+	"flag"
 	"io"
 	"net"
 	"net/netip"
@@ -14,6 +16,9 @@ import (
 	"testing"
 	"time"
 )
+
+//go:embed testdata/escapes.py
+var escapes string
 
 // unprivileged runs the tests once more, as a user without any rights.
 const unprivileged = "TAPEDECK_TEST_UNPRIVILEGED"
@@ -41,7 +46,7 @@ func again() int {
 	if err := errors.Join(os.WriteFile(bin, self, 0o755), os.Chmod(bin, 0o755), os.Chmod(dir, 0o755)); err != nil {
 		panic(err)
 	}
-	c := exec.Command(bin, os.Args[1:]...)
+	c := exec.Command(bin, "-test.v="+flag.Lookup("test.v").Value.String(), "-test.run="+flag.Lookup("test.run").Value.String())
 	c.Dir = "/tmp"
 	c.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", unprivileged + "=1"}
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
@@ -239,10 +244,6 @@ func TestEscapes(t *testing.T) {
 	for d := dir; d != "/" && d != "/tmp"; d = filepath.Dir(d) {
 		_ = os.Chmod(d, 0o755)
 	}
-	script, err := os.ReadFile("testdata/escapes.py")
-	if err != nil { // the unprivileged run is elsewhere
-		t.Skip("only where the sources are: run as root, which has both")
-	}
 	sock, err := net.Listen("unix", dir+"/host.sock")
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +254,7 @@ func TestEscapes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer abstract.Close()
-	out, status := run(t, Config{Hermetic: true, Dir: dir, Args: []string{"python3", "-c", string(script), dir}}, "", func(b *Box) {
+	out, status := run(t, Config{Hermetic: true, Dir: dir, Args: []string{"python3", "-c", escapes, dir}}, "", func(b *Box) {
 		for {
 			c, _, err := b.Accept()
 			if err != nil {

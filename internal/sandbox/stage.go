@@ -76,7 +76,7 @@ func initStage() error {
 		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return err
+		return step("a signal at the parent's death", "", err)
 	}
 	marks, err := network(o)
 	if err != nil {
@@ -108,7 +108,7 @@ func initStage() error {
 	}
 	if o.Hermetic {
 		if err := hideSelf(); err != nil {
-			return err
+			return step("to hide the stages", containerFix, err)
 		}
 	}
 	// Others of this user are not to look into this process.
@@ -157,7 +157,7 @@ func execStage() error {
 			return err
 		}
 	}
-	if o.Hermetic {
+	if o.Own { // there is nothing to gain in this namespace, and filters want it
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return err
 		}
@@ -207,10 +207,7 @@ func dropCapabilities() error {
 	}
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
-	keep := none
-	// seccomp(2) needs one of this and no_new_privs; exec drops it.
-	keep[0].Effective, keep[0].Permitted = 1<<unix.CAP_SYS_ADMIN, 1<<unix.CAP_SYS_ADMIN
-	return unix.Capset(&hdr, &keep[0])
+	return step("to give up capabilities", containerFix, unix.Capset(&hdr, &none[0]))
 }
 
 func installListener(f []unix.SockFilter) (int, error) {
