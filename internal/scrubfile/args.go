@@ -24,7 +24,7 @@ func Args(s *scrub.Scrubber, args []string) []string {
 			name, value, _ := strings.Cut(a, ":")
 			clean[i] = plainText(s, a)
 			if lead := len(value) - len(strings.TrimLeft(value, " ")); lead < len(value) {
-				clean[i] = plainText(s, name) + ":" + value[:lead] + header(s, name, value[lead:])
+				clean[i] = plainText(s, name) + ":" + value[:lead] + s.HTTPField(name, value[lead:])
 			}
 			option = ""
 		case option != "":

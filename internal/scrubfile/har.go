@@ -60,7 +60,7 @@ func harNode(s *scrub.Scrubber, key string, v any) error {
 				name, _ := o.get("name").(string)
 				if value, isText := o.get("value").(string); isText {
 					if kind == scrub.Header {
-						o.set("value", header(s, name, value))
+						o.set("value", s.HTTPField(name, value))
 					} else {
 						o.set("value", s.Field(kind, name, value))
 					}
@@ -81,7 +81,7 @@ func harNode(s *scrub.Scrubber, key string, v any) error {
 			v.set("text", clean)
 		}
 		if link, ok := v.get("url").(string); ok {
-			v.set("url", requestTarget(s, link))
+			v.set("url", s.HTTPTarget(link))
 		}
 		for _, m := range v.members {
 			if err := harNode(s, m.key, m.value); err != nil {
@@ -100,7 +100,7 @@ func harBody(s *scrub.Scrubber, media, text string, encoded bool) (string, error
 			return plainText(s, text), nil
 		}
 	}
-	clean, err := plainBody(s, media, plain)
+	clean, err := body(s, media, plain)
 	if err != nil || bytes.Equal(clean, plain) {
 		return text, err
 	}

@@ -254,3 +254,19 @@ func inMemory(src io.Reader, most int64) (*os.File, error) {
 func encode64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 
 func decode64(text string) ([]byte, error) { return base64.StdEncoding.DecodeString(text) }
+
+// body scrubs a body by its media type.
+func body(s *scrub.Scrubber, media string, b []byte) ([]byte, error) {
+	return cleanBytes(s.HTTPBody(media, "", b))
+}
+
+func cleanBytes(c scrub.Clean, err error) ([]byte, error) { return c.Bytes(), err }
+
+// repack makes a gzip member.
+func repack(plain []byte) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(plain) // into memory: it can't fail
+	_ = z.Close()
+	return b.Bytes()
+}

@@ -148,12 +148,12 @@ func (h *warcHeader) scrub(s *scrub.Scrubber, block []byte, digests map[string]s
 	isHTTP := strings.EqualFold(strings.TrimSpace(media), "application/http")
 	var err error
 	if isHTTP {
-		block, err = httpMessage(s, block)
+		block, err = cleanBytes(s.HTTPMessage(block))
 		if i := bytes.Index(block, []byte("\r\n\r\n")); i >= 0 {
 			payload = i + 4
 		}
 	} else {
-		block, err = plainBody(s, h.get("Content-Type"), block)
+		block, err = body(s, h.get("Content-Type"), block)
 	}
 	if err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ func (h *warcHeader) scrub(s *scrub.Scrubber, block []byte, digests map[string]s
 				digests[old] = value
 			}
 		case "warc-target-uri", "warc-refers-to-target-uri":
-			value = requestTarget(s, old)
+			value = s.HTTPTarget(old)
 		case "warc-record-id", "warc-concurrent-to", "warc-refers-to", "warc-warcinfo-id":
 			if !recordID.MatchString(old) {
 				value = plainText(s, old)

@@ -1,4 +1,4 @@
-package scrubfile
+package scrub
 
 import (
 	"bytes"
@@ -9,13 +9,34 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 )
+
+// HTTPMessage scrubs an HTTP/1 message as it stood on the wire. An error means
+// that its body can't be read, and so can't be scrubbed.
+func (s *Scrubber) HTTPMessage(msg []byte) (Clean, error) {
+	b, err := httpMessage(s, msg)
+	return Clean{b}, err
+}
+
+// HTTPBody scrubs a body, without transfer coding, by its media type and its
+// content coding.
+func (s *Scrubber) HTTPBody(media, coding string, body []byte) (Clean, error) {
+	b, err := httpBody(s, media, coding, body)
+	return Clean{b}, err
+}
+
+// HTTPTarget scrubs a request's target or a URL.
+func (s *Scrubber) HTTPTarget(target string) string { return requestTarget(s, target) }
+
+// HTTPField scrubs the value of a header's field.
+func (s *Scrubber) HTTPField(name, value string) string { return header(s, name, value) }
+
+func plainText(s *Scrubber, text string) string { return string(s.text([]byte(text), 0)) }
 
 // httpMessage scrubs an HTTP/1 message as it stood on the wire: the path and
 // the query, header by header, the body by its media type. What has to agree
 // with the body, its length and its chunks, is made anew if the body changes.
-func httpMessage(s *scrub.Scrubber, msg []byte) ([]byte, error) {
+func httpMessage(s *Scrubber, msg []byte) ([]byte, error) {
 	head, wire, ok := bytes.Cut(msg, []byte("\r\n\r\n"))
 	if !ok {
 		return s.Text(msg).Bytes(), nil // no message, or one that was cut in its head
@@ -82,7 +103,7 @@ func oneChunk(body []byte) []byte {
 	return fmt.Appendf(nil, "%x\r\n%s\r\n0\r\n\r\n", len(body), body)
 }
 
-func startLine(s *scrub.Scrubber, line string) string {
+func startLine(s *Scrubber, line string) string {
 	method, rest, ok := strings.Cut(line, " ")
 	target, version, ok2 := strings.Cut(rest, " ")
 	if !ok || !ok2 || !strings.HasPrefix(version, "HTTP/") {
@@ -93,21 +114,21 @@ func startLine(s *scrub.Scrubber, line string) string {
 
 // requestTarget scrubs a request's target or a whole URL: its parameters by name,
 // in the fragment too, the rest as text.
-func requestTarget(s *scrub.Scrubber, target string) string {
+func requestTarget(s *Scrubber, target string) string {
 	target, fragment, ok := strings.Cut(target, "#")
 	path, query, ok2 := strings.Cut(target, "?")
 	path = plainText(s, path)
 	if ok2 {
-		path += "?" + pairs(s, scrub.Query, query)
+		path += "?" + pairs(s, Query, query)
 	}
 	if ok {
-		path += "#" + pairs(s, scrub.Query, fragment)
+		path += "#" + pairs(s, Query, fragment)
 	}
 	return path
 }
 
 // pairs scrubs a=b&c=d, and leaves the spelling of what stays as it was.
-func pairs(s *scrub.Scrubber, kind scrub.Kind, text string) string {
+func pairs(s *Scrubber, kind Kind, text string) string {
 	parts := strings.Split(text, "&")
 	for i, p := range parts {
 		name, value, ok := strings.Cut(p, "=")
@@ -128,16 +149,16 @@ func pairs(s *scrub.Scrubber, kind scrub.Kind, text string) string {
 	return strings.Join(parts, "&")
 }
 
-func header(s *scrub.Scrubber, name, value string) string {
+func header(s *Scrubber, name, value string) string {
 	switch strings.ToLower(name) {
 	case "cookie":
 		cookies := strings.Split(value, ";")
 		for i, c := range cookies {
 			if k, v, ok := strings.Cut(c, "="); ok {
-				cookies[i] = plainText(s, k) + "=" + s.Field(scrub.Cookie, strings.TrimSpace(k), v)
+				cookies[i] = plainText(s, k) + "=" + s.Field(Cookie, strings.TrimSpace(k), v)
 			}
 		}
-		return s.Field(scrub.Attr, "cookie", strings.Join(cookies, ";"))
+		return s.Field(Attr, "cookie", strings.Join(cookies, ";"))
 	case "set-cookie":
 		c, rest, more := strings.Cut(value, ";")
 		k, v, ok := strings.Cut(c, "=")
@@ -147,9 +168,9 @@ func header(s *scrub.Scrubber, name, value string) string {
 		if more {
 			rest = ";" + plainText(s, rest)
 		}
-		return plainText(s, k) + "=" + s.Field(scrub.Cookie, strings.TrimSpace(k), v) + rest
+		return plainText(s, k) + "=" + s.Field(Cookie, strings.TrimSpace(k), v) + rest
 	case "location", "referer", "origin", "content-location":
 		return requestTarget(s, value)
 	}
-	return s.Field(scrub.Header, name, value)
+	return s.Field(Header, name, value)
 }

@@ -1,4 +1,4 @@
-package scrubfile
+package scrub
 
 import (
 	"bytes"
@@ -12,14 +12,13 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 )
 
 const maxBody = 256 << 20 // bytes that a compressed body may unpack to
 
 // httpBody scrubs a body by its media type. A body that is compressed in a way
 // that can't be undone here is an error: nobody knows what is in it.
-func httpBody(s *scrub.Scrubber, media, coding string, body []byte) ([]byte, error) {
+func httpBody(s *Scrubber, media, coding string, body []byte) ([]byte, error) {
 	rest, last := "", strings.ToLower(strings.TrimSpace(coding))
 	if i := strings.LastIndexByte(coding, ','); i >= 0 { // the last one was applied last
 		rest, last = coding[:i], strings.ToLower(strings.TrimSpace(coding[i+1:]))
@@ -41,7 +40,7 @@ func httpBody(s *scrub.Scrubber, media, coding string, body []byte) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Equal(clean, plain) && !(last == "gzip" && named(body)) {
+	if bytes.Equal(clean, plain) && !(last == "gzip" && namedMember(body)) {
 		return body, nil
 	}
 	return packBody(last, clean), nil
@@ -88,28 +87,20 @@ func packBody(coding string, plain []byte) []byte {
 		_, _ = z.Write(plain)
 		_ = z.Close()
 	default:
-		return repack(plain)
+		return repackHTTP(plain)
 	}
 	return b.Bytes()
 }
 
-// repack makes a gzip member.
-func repack(plain []byte) []byte {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	_, _ = z.Write(plain) // into memory: it can't fail
-	_ = z.Close()
-	return b.Bytes()
-}
 
-// named tells whether a gzip header has room for text, which is the name and
+// namedMember tells whether a gzip header has room for text, which is the name and
 // the comment of a file. Only the first member is looked at.
-func named(body []byte) bool {
+func namedMember(body []byte) bool {
 	const extra, name, comment = 4, 8, 16
 	return len(body) > 3 && body[3]&(extra|name|comment) != 0 || bytes.Count(body, []byte{0x1f, 0x8b, 8}) > 1
 }
 
-func plainBody(s *scrub.Scrubber, media string, body []byte) ([]byte, error) {
+func plainBody(s *Scrubber, media string, body []byte) ([]byte, error) {
 	if len(body) == 0 {
 		return body, nil
 	}
@@ -121,7 +112,7 @@ func plainBody(s *scrub.Scrubber, media string, body []byte) ([]byte, error) {
 	case base == "application/json", strings.HasSuffix(base, "+json"), base == "text/plain" && mayBeJSON(body):
 		return s.JSON(body).Bytes(), nil
 	case base == "application/x-www-form-urlencoded":
-		return []byte(pairs(s, scrub.Form, string(body))), nil
+		return []byte(pairs(s, Form, string(body))), nil
 	case base == "multipart/form-data":
 		_, params, err := mime.ParseMediaType(media)
 		if err == nil && params["boundary"] != "" {
@@ -138,7 +129,7 @@ func mayBeJSON(body []byte) bool {
 
 // multipartBody scrubs the parts of a form: the value of a field by the name of
 // the field, a file by its media type. What is between the parts stays.
-func multipartBody(s *scrub.Scrubber, boundary string, body []byte) ([]byte, error) {
+func multipartBody(s *Scrubber, boundary string, body []byte) ([]byte, error) {
 	mark := []byte("--" + boundary)
 	parts := bytes.Split(body, mark)
 	if len(parts) < 2 {
@@ -163,7 +154,7 @@ func multipartBody(s *scrub.Scrubber, boundary string, body []byte) ([]byte, err
 	return bytes.Join(parts, mark), nil
 }
 
-func formPart(s *scrub.Scrubber, head, value []byte) ([]byte, error) {
+func formPart(s *Scrubber, head, value []byte) ([]byte, error) {
 	field, media, isFile := "", "", false
 	lines := strings.Split(string(head), "\r\n")
 	for i, l := range lines {
@@ -181,10 +172,18 @@ func formPart(s *scrub.Scrubber, head, value []byte) ([]byte, error) {
 	}
 	out := []byte(strings.Join(lines, "\r\n") + "\r\n\r\n")
 	if text := string(value); field != "" && !isFile {
-		if clean := s.Field(scrub.Form, field, text); clean != text {
+		if clean := s.Field(Form, field, text); clean != text {
 			return append(out, clean...), nil
 		}
 	}
 	clean, err := plainBody(s, media, value)
 	return append(out, clean...), err
+}
+
+func repackHTTP(plain []byte) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(plain) // into memory: it can't fail
+	_ = z.Close()
+	return b.Bytes()
 }
