@@ -30,6 +30,7 @@ internal/jfr:
 internal/scrubfile: internal/jfr internal/scrub internal/warc
 internal/privacy: bundle internal/scrub internal/scrubfile
 internal/watch:
+internal/record/inputs: internal/cassette internal/record internal/sandbox internal/scrub internal/spool internal/tap internal/trust internal/vtime internal/wire/http
 internal/warc:
 internal/cassette: internal/warc
 internal/cassette/convert: internal/cassette
@@ -39,11 +40,11 @@ internal/trust:
 internal/tap: internal/trust internal/wire internal/cassette
 internal/order: internal/cassette
 internal/match: internal/cassette internal/scrub
-internal/play: internal/cassette internal/match internal/order internal/trust
+internal/play: internal/cassette internal/match internal/order internal/wire/http
 internal/sandbox:
 internal/vtime:
 internal/vm: internal/exttool internal/record
-internal/replay: bundle internal/exttool internal/record internal/vm internal/record/rr
+internal/replay: bundle internal/cassette internal/exttool internal/match internal/order internal/play internal/record internal/record/rr internal/sandbox internal/scrub internal/trust internal/vm internal/vtime
 internal/rewind: internal/exttool
 internal/seal: bundle
 internal/seal/cloudkms: internal/seal

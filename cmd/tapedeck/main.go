@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/signal"
 
+	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
 	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 func main() {
 	watch.Main()
+	sandbox.Main()
 	ctx, stop := signal.NotifyContext(context.Background(), interrupts()...)
 	root := newRootCommand()
 	err := root.ExecuteContext(ctx)

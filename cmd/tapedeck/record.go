@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 
 type recordOptions struct {
 	recorder  string
+	inputs    bool
 	out       string
 	untilFail int
 	jobs      int
@@ -66,12 +68,18 @@ The vm recorder first runs the program once natively, to see which files it
 uses; what that run does to the outside world, it does. Variables that look
 like secrets are held back from the program unless --env names them.
 
+With --inputs the program runs natively, in a network of its own, with all its
+variables, and reaches its servers through a recording proxy: HTTP, DNS and
+other TCP connections, in their order. What is recorded is scrubbed before it
+reaches a disk.
+
 An interrupt (Ctrl-C) ends the attempts of --until-fail. In the guest it ends
 the recorded run, and what was recorded until then is kept; the second one
 abandons it.`,
 		Example: `  tapedeck record -- ./server --selftest
   tapedeck record --until-fail 500 -j 2 -o flaky.tar.zst -- ./order_test
   tapedeck record --timeout 10s --chaos --until-fail 200 -- go test -run TestPool ./pool
+  tapedeck record --inputs -o checkout.tar.zst -- ./checkout --order 17
   tapedeck record --fail-on 'DATA RACE' --env API_URL=http://localhost -- ./client
 
 Exit codes:
@@ -93,6 +101,7 @@ Exit codes:
 	f := c.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&o.recorder, "recorder", "auto", "recorder: auto, rr or vm")
+	f.BoolVar(&o.inputs, "inputs", false, "record what the program gets over the network, and no instructions: see docs/cassettes.md")
 	f.StringVarP(&o.out, "out", "o", "", "bundle to write (default COMMAND-DATE.tar.zst)")
 	f.IntVar(&o.untilFail, "until-fail", 0, "try up to `N` times, keep the first run that fails")
 	f.IntVarP(&o.jobs, "jobs", "j", runtime.NumCPU(), "attempts at the same time, with --until-fail")
@@ -138,7 +147,7 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	if err != nil {
 		return ownCode(err)
 	}
-	dev, err := chooseRecorder(ctx, o, job, term)
+	dev, err := chooseRecorder(ctx, o, job, g, term)
 	if err != nil {
 		return ownCode(err)
 	}
@@ -196,6 +205,9 @@ func (o recordOptions) job(args []string, term *ui.Term) (record.Job, error) {
 	if err != nil {
 		return record.Job{}, err
 	}
+	if o.inputs { // it talks to real servers, with its real keys; the recording has tokens
+		env, held = withHeld(env, held), nil
+	}
 	if len(held) > 0 {
 		term.Say("held back, as they look like secrets: " + strings.Join(held, " ") + " (--env NAME lets one through)")
 	}
@@ -206,6 +218,15 @@ func (o recordOptions) job(args []string, term *ui.Term) (record.Job, error) {
 		}
 	}
 	return record.Job{Args: args, Dir: dir, Env: env, Stdin: stdin, Timeout: o.timeout, Chaos: o.chaos}, nil
+}
+
+// withHeld lets the variables through that would be held back.
+func withHeld(env, held []string) []string {
+	for _, name := range held {
+		env = append(env, name+"="+os.Getenv(name))
+	}
+	slices.Sort(env)
+	return env
 }
 
 func compile(expr string) (*regexp.Regexp, error) {
@@ -262,6 +283,8 @@ func attempts(ctx context.Context, o recordOptions, dev *recorder, g *guard, ter
 // check finds out before the run what would make its recording worthless.
 func (o recordOptions) check() error {
 	switch {
+	case o.inputs && (o.recorder != "auto" || o.chaos || o.vm.asked()):
+		return errors.New("--inputs is a recorder of its own: without --recorder, --chaos and the flags of the vm recorder")
 	case o.untilFail < 0:
 		return fmt.Errorf("--until-fail needs a number of 1 or more, found %d", o.untilFail)
 	case o.jobs < 1:

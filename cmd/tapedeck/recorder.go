@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/tapedeck-dev/tapedeck/internal/record"
+	"github.com/tapedeck-dev/tapedeck/internal/record/inputs"
 	"github.com/tapedeck-dev/tapedeck/internal/record/rr"
 	vmrec "github.com/tapedeck-dev/tapedeck/internal/record/vm"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
@@ -21,7 +23,10 @@ type recorder struct {
 
 // chooseRecorder prepares the recorder that was asked for; "auto" is rr where
 // it works, and the guest elsewhere.
-func chooseRecorder(ctx context.Context, o recordOptions, job record.Job, term *ui.Term) (*recorder, error) {
+func chooseRecorder(ctx context.Context, o recordOptions, job record.Job, g *guard, term *ui.Term) (*recorder, error) {
+	if o.inputs {
+		return inputsRecorder(ctx, o, job, g, term)
+	}
 	switch o.recorder {
 	case "rr":
 		info, err := rr.Probe(ctx)
@@ -40,6 +45,30 @@ func chooseRecorder(ctx context.Context, o recordOptions, job record.Job, term *
 		return vmRecorder(ctx, o, job, term)
 	}
 	return nil, fmt.Errorf("--recorder needs auto, rr or vm, found %q", o.recorder)
+}
+
+// inputsRecorder records what the program gets from outside.
+func inputsRecorder(ctx context.Context, o recordOptions, job record.Job, g *guard, term *ui.Term) (*recorder, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	opt := inputs.Options{Scrubber: g.clean, Spools: filepath.Join(cache, "spool"), Say: term.Say}
+	r := &recorder{kind: "inputs", shared: func() ([]record.File, error) { return nil, nil }, close: func() error { return nil }}
+	stop := context.WithoutCancel(ctx)
+	if o.untilFail <= 0 {
+		opt.Stdout, opt.Stderr = term.Out, term.Err
+		r.cuts, stop = true, ctx
+	}
+	r.record = func(ctx context.Context, seed uint64) (*record.Recording, error) {
+		job := job
+		job.Seed = seed
+		if !r.cuts {
+			stop = ctx
+		}
+		return inputs.Record(stop, job, opt)
+	}
+	return r, nil
 }
 
 func rrRecorder(o recordOptions, job record.Job, info rr.Info, term *ui.Term) *recorder {

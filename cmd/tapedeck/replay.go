@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,30 +16,44 @@ import (
 
 type replayOptions struct {
 	keyFlags
-	times int
-	quiet bool
-	json  bool
+	times  int
+	order  string
+	whatIf []string
+	stall  time.Duration
+	show   []string
+	env    []string
+	quiet  bool
+	json   bool
 	outputFlags
 }
 
 func newReplayCommand() *cobra.Command {
 	var o replayOptions
 	c := &cobra.Command{
-		Use:   "replay [flags] BUNDLE",
+		Use:   "replay [flags] BUNDLE [-- COMMAND [ARG...]]",
 		Short: "Run a recording again and compare it with what was recorded",
 		Long: `Replay checks the digest of everything in the bundle, runs the recording again,
 and compares what it printed, when, how it ended, and how many instructions it
 executed. It has no network and writes only to its own temporary directory. What
-it prints here is scrubbed; it is compared as it is.`,
+it prints here is scrubbed; it is compared as it is.
+
+Recorded inputs are replayed by running the program natively in a sandbox without
+a network: what it asks is answered from the recording, and from nothing else.
+COMMAND runs another build, or a test, against the same recording. A request that
+was not recorded gets HTTP status 599 and is reported with the nearest recorded
+one; --order total (the default) holds each answer back until everything that was
+recorded before it has happened.`,
 		Example: `  tapedeck replay flaky.tar.zst
   tapedeck replay --times 5 --quiet flaky.tar.zst
+  tapedeck replay checkout.tar.zst -- ./checkout-patched --order 17
+  tapedeck replay --what-if 'http:17 status 503' checkout.tar.zst
 
 Exit codes:
   0  identical   3  it diverged   10  no such bundle   11  damaged
   12  newer version   13  encrypted, and no key   14  a tool is missing`,
-		Args: oneBundle,
+		Args: bundleAndCommand,
 		RunE: func(c *cobra.Command, args []string) error {
-			return runReplay(c.Context(), o, args[0], ui.New(c.OutOrStdout(), c.ErrOrStderr()))
+			return runReplay(c.Context(), o, args[0], args[1:], ui.New(c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
 	o.keyFlags.add(c)
@@ -46,8 +61,22 @@ Exit codes:
 	f.IntVar(&o.times, "times", 1, "replay `N` times")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print what the program printed")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON, one object for each replay")
+	f.StringVar(&o.order, "order", "total", "how much of the recorded order of inputs to keep: total, session or any")
+	f.StringArrayVar(&o.whatIf, "what-if", nil, "change one answer: `'http:17 timeout'`, reset, slow 2s, status 503; repeatable")
+	f.DurationVar(&o.stall, "stall", 10*time.Second, "without progress for so long, a held back answer is a divergence")
+	f.StringArrayVar(&o.show, "show", nil, "`PATH` that the program may read in the sandbox; repeatable")
+	f.StringArrayVar(&o.env, "env", nil, "set `NAME=VALUE` for the program, instead of what was recorded; repeatable")
 	o.outputFlags.add(f)
 	return c
+}
+
+// bundleAndCommand is the argument check: one bundle, and a command after --.
+func bundleAndCommand(c *cobra.Command, args []string) error {
+	dash := c.ArgsLenAtDash()
+	if dash == 1 && len(args) > 1 {
+		return nil
+	}
+	return oneBundle(c, args)
 }
 
 // oneBundle is the argument check of the commands that take a bundle.
@@ -58,7 +87,7 @@ func oneBundle(c *cobra.Command, args []string) error {
 	return nil
 }
 
-func runReplay(ctx context.Context, o replayOptions, path string, term *ui.Term) error {
+func runReplay(ctx context.Context, o replayOptions, path string, command []string, term *ui.Term) error {
 	if o.times < 1 {
 		return usageError("--times needs a number of 1 or more, found %d", o.times)
 	}
@@ -71,6 +100,12 @@ func runReplay(ctx context.Context, o replayOptions, path string, term *ui.Term)
 		return err
 	}
 	tape, err := replay.OpenSealed(ctx, path, cache, op)
+	if len(command) > 0 || errors.Is(err, replay.ErrNothingToReplay) {
+		if tape != nil {
+			tape.Close()
+		}
+		return replayInputs(ctx, o, path, command, op, term)
+	}
 	if err != nil {
 		return err
 	}

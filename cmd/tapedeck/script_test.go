@@ -9,11 +9,13 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
 	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 func TestMain(m *testing.M) {
 	watch.Main()
+	sandbox.Main()
 	testscript.Main(m, map[string]func(){"tapedeck": main})
 }
 

@@ -75,7 +75,7 @@ func OpenInputs(ctx context.Context, path string, op bundle.Opener) (t *Inputs, 
 	if t.Cassette, err = cassette.Load(filepath.Join(dir, "inputs")); err != nil {
 		var damaged *cassette.DamagedError
 		if errors.As(err, &damaged) {
-			err = &bundle.DamagedError{Path: inputsDir + damaged.File, Offset: damaged.Offset, Need: damaged.Need, Found: damaged.Found, Err: err}
+			err = &bundle.DamagedError{Path: inputsDir + damaged.File, Offset: -1, Need: damaged.Need, Found: damaged.Found, Err: err}
 		}
 		return nil, err
 	}

@@ -3,9 +3,10 @@ package replay
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,13 +17,12 @@ import (
 	"time"
 
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
-	"github.com/tapedeck-dev/tapedeck/internal/match"
 	"github.com/tapedeck-dev/tapedeck/internal/order"
 	"github.com/tapedeck-dev/tapedeck/internal/play"
+	"github.com/tapedeck-dev/tapedeck/internal/record"
 	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 	"github.com/tapedeck-dev/tapedeck/internal/trust"
-	"github.com/tapedeck-dev/tapedeck/internal/vtime"
 )
 
 // InputsOptions say how recorded inputs are replayed.
@@ -31,43 +31,315 @@ type InputsOptions struct {
 	Dir      string   // where another program runs
 	Env      []string // variables beside, or instead of, the recorded ones
 	Mode     order.Mode
-	Rules    *match.Rules
 	WhatIf   []play.WhatIf
-	Lenient  bool
 	Stall    time.Duration
-	Show     []string // files that the program may read beside the system's and its own
-	Scrubber *scrub.Scrubber
-	OwnSalt  bool // the scrubber's salt is the recording's
-	Stdin    string
+	Show     []string        // files that the program may read beside the system's and its own
+	Scrubber *scrub.Scrubber // of what is compared; the salt must be the recording's, or tokens differ
 }
 
 // InputsReport is what a replay of inputs showed.
 type InputsReport struct {
+	Kind      string `json:"recorder"`
+	Identical bool   `json:"identical"` // no divergence, and the recorded output and end
+	Hermetic  bool   `json:"hermetic"`
 	play.Report
-	Identical bool     `json:"identical"` // no divergence, and the same output where that can be said
-	Hermetic  bool     `json:"hermetic"`
-	Outcome   string   `json:"outcome"`
-	ExitCode  int      `json:"exit_code"`
-	Output    string   `json:"output"` // "same", "differs: …", or "not compared"
-	Outside   []string `json:"outside,omitempty"`
-	Stdout    []byte   `json:"-"`
-	Stderr    []byte   `json:"-"`
-	Elapsed   time.Duration `json:"elapsed_ns"`
+	Outcome  string        `json:"outcome"`
+	ExitCode int           `json:"exit_code"`
+	Output   string        `json:"output"`  // "same", "not compared", or where it differs
+	Outside  []string      `json:"outside"` // what no recording of inputs holds
+	Stdout   []byte        `json:"-"`
+	Stderr   []byte        `json:"-"`
+	Elapsed  time.Duration `json:"elapsed_ns"`
 }
 
-var _ = bytes.Equal
-var _ = sha256.New
-var _ io.Reader
-var _ netip.Addr
-var _ = os.Open
-var _ = filepath.Join
-var _ = slices.Sort[[]int]
-var _ = strings.Cut
-var _ sync.Mutex
-var _ = syscall.SIGTERM
+// outside is what a replay of inputs does not repeat.
+var outsideOfInputs = []string{"the clock", "randomness", "how threads interleave", "files, but for what the program writes"}
+
+// Run replays the inputs once.
+func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error) {
+	begin := time.Now()
+	command, cwd := t.Command, t.Cwd
+	other := o.Command != nil
+	if other {
+		command, cwd = o.Command, o.Dir
+	}
+	if len(command) == 0 {
+		return nil, errors.New("need a command: the bundle does not tell which program was recorded (tapedeck replay BUNDLE -- COMMAND)")
+	}
+	ca, err := trust.New()
+	if err != nil {
+		return nil, err
+	}
+	scratch, err := os.MkdirTemp(t.Dir, "run-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(scratch)
+	env := t.environment(o.Env)
+	replaced, err := trust.Prepare(ca, filepath.Join(scratch, "trust"), env)
+	if err != nil {
+		return nil, err
+	}
+	c := sandbox.Config{Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Show: slices.Concat(o.Show, programFiles(command[0], cwd, env)),
+		Files: map[string][]byte{"/etc/resolv.conf": []byte("nameserver 192.0.2.53\n"), "/etc/hosts": []byte("127.0.0.1 localhost\n::1 localhost\n"), "/etc/hostname": []byte("tapedeck\n"),
+			"/etc/nsswitch.conf": []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n")}}
+	for _, b := range replaced.Binds {
+		c.Binds = append(c.Binds, sandbox.Bind(b))
+		if strings.HasPrefix(b.Target, "/etc/") || strings.HasPrefix(b.Target, "/usr/") {
+			continue
+		}
+		c.Show = append(c.Show, b.Target)
+	}
+	if other {
+		c.Show = append(c.Show, t.Dir)
+		c.Env = append(c.Env, "HTTP_CASSETTE_DIR="+filepath.Join(t.Dir, "inputs/http_vcr"), "SQL_CASSETTE="+filepath.Join(t.Dir, "inputs/sql_vcr.sqlite"))
+	}
+	var box *sandbox.Box
+	var live lives
+	player, err := play.New(play.Options{Cassette: t.Cassette, Certificate: ca.Certificate, Order: o.Mode, WhatIf: o.WhatIf,
+		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall, Settle: func() { live.settle(box) }}})
+	if err != nil {
+		return nil, err
+	}
+	var out, errs printed
+	done, err := capture(&c, &out, &errs)
+	if err != nil {
+		return nil, err
+	}
+	box, err = sandbox.Start(ctx, c)
+	done.started()
+	if err != nil {
+		done.wait()
+		return nil, err
+	}
+	defer box.Close()
+	go serve(ctx, box, player, &live)
+	go t.finish(ctx, box, player, o.Stall)
+	status, err := box.Wait()
+	done.wait()
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	rep := &InputsReport{Kind: "inputs", Hermetic: true, Report: player.Report(), Outside: outsideOfInputs, Stdout: out.bytes(), Stderr: errs.bytes(), Elapsed: time.Since(begin)}
+	outcome := record.Outcome{Code: status.ExitStatus()}
+	if status.Signaled() {
+		outcome.Signal, outcome.Code = status.Signal(), 128+int(status.Signal())
+	}
+	rep.Outcome, rep.ExitCode = outcome.String(), outcome.Code
+	rep.Output = "not compared"
+	if !other && t.Ended && len(o.WhatIf) == 0 {
+		rep.Output = t.compareOutput(rep, o.Scrubber)
+	}
+	rep.Identical = !rep.Diverged() && (rep.Output == "same" || rep.Output == "not compared")
+	return rep, nil
+}
+
+// environment is the recorded one, with some variables set anew.
+func (t *Inputs) environment(set []string) []string {
+	names := map[string]bool{}
+	for _, e := range set {
+		name, _, _ := strings.Cut(e, "=")
+		names[name] = true
+	}
+	env := slices.Clone(set)
+	for name, value := range t.Manifest.Env {
+		if !names[name] {
+			env = append(env, name+"="+value)
+		}
+	}
+	slices.Sort(env)
+	return env
+}
+
+// programFiles are the folder of the program, and those of what it is linked
+// to: the interpreter of a script may be in somebody's home.
+func programFiles(name, cwd string, env []string) []string {
+	if !strings.Contains(name, "/") {
+		for _, e := range env {
+			path, ok := strings.CutPrefix(e, "PATH=")
+			if !ok {
+				continue
+			}
+			for _, dir := range filepath.SplitList(path) {
+				if fi, err := os.Stat(filepath.Join(dir, name)); err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
+					name = filepath.Join(dir, name)
+					break
+				}
+			}
+		}
+	}
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(cwd, name)
+	}
+	var show []string
+	for _, path := range []string{name, resolved(name)} {
+		dir := filepath.Dir(path)
+		if filepath.Base(dir) == "bin" && !strings.HasPrefix(dir, "/bin") && !strings.HasPrefix(dir, "/usr") {
+			dir = filepath.Dir(dir) // an installation of its own: with its libraries
+		}
+		show = append(show, dir)
+	}
+	return slices.DeleteFunc(slices.Compact(show), func(d string) bool { return d == "/" || d == "/root" || d == "/home" })
+}
+
+func resolved(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+func scrubMessage(s *scrub.Scrubber) func([]byte) []byte {
+	if s == nil {
+		return nil
+	}
+	return func(b []byte) []byte {
+		c, err := s.HTTPMessage(b)
+		if err != nil { // a body that can't be read was not recorded either
+			head, _, _ := bytes.Cut(b, []byte("\r\n\r\n"))
+			c, _ = s.HTTPMessage(append(head, "\r\n\r\n"...))
+		}
+		return c.Bytes()
+	}
+}
+
+func scrubText(s *scrub.Scrubber) func([]byte) []byte {
+	if s == nil {
+		return nil
+	}
+	return func(b []byte) []byte { return s.Text(b).Bytes() }
+}
+
+// serve answers the program until it ends.
+func serve(ctx context.Context, box *sandbox.Box, p *play.Player, l *lives) {
+	go p.Drive(ctx, box.Dial)
+	go func() {
+		for {
+			q, err := box.ReadPacket()
+			if err != nil {
+				return
+			}
+			go func() {
+				if a := p.Packet(q.Data); a != nil {
+					_ = q.Answer(a)
+				}
+			}()
+		}
+	}()
+	for {
+		c, dst, err := box.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			if dst.Addr().IsLoopback() {
+				if own, err := box.DialInside(ctx, netip.AddrPortFrom(dst.Addr(), 0), dst.Port()); err == nil {
+					go func() { _, _ = io.Copy(own, c); own.Close() }()
+					_, _ = io.Copy(c, own)
+					c.Close()
+					return
+				}
+			}
+			l.add(c, dst)
+			defer l.remove(c)
+			p.Serve(c, dst)
+		}()
+	}
+}
+
+// finish ends a program that was ended from outside when it was recorded, after
+// everything has been played to it.
+func (t *Inputs) finish(ctx context.Context, box *sandbox.Box, p *play.Player, stall time.Duration) {
+	if !t.Cut {
+		return
+	}
+	for !p.Complete() && len(p.Report().Divergences) == 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-box.Done():
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	time.Sleep(100 * time.Millisecond) // for what it still has to print
+	_ = box.Signal(syscall.SIGTERM)
+	select {
+	case <-box.Done():
+	case <-time.After(5 * time.Second):
+		box.Close()
+	}
+}
+
+// lives are the connections that are open, for the gate to see whether the
+// program has read what was sent.
+type lives struct {
+	mu  sync.Mutex
+	all map[net.Conn]netip.AddrPort
+}
+
+func (l *lives) add(c net.Conn, dst netip.AddrPort) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = map[net.Conn]netip.AddrPort{}
+	}
+	l.all[c] = dst
+}
+
+func (l *lives) remove(c net.Conn) {
+	l.mu.Lock()
+	delete(l.all, c)
+	l.mu.Unlock()
+}
+
+// settle waits until the program has read everything and rests, at most a
+// twentieth of a second: a program that computes all the time never rests.
+func (l *lives) settle(box *sandbox.Box) {
+	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
+		if box.Rests() {
+			return
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
+}
+
+// compareOutput compares what the program printed, scrubbed as the recording is.
+func (t *Inputs) compareOutput(rep *InputsReport, s *scrub.Scrubber) string {
+	if !t.Cut && rep.ExitCode != t.ExitCode {
+		return fmt.Sprintf("differs: it ended with exit code %d, recorded %d", rep.ExitCode, t.ExitCode)
+	}
+	for _, p := range []struct {
+		name           string
+		recorded, live []byte
+	}{{"stdout", t.Stdout, rep.Stdout}, {"stderr", t.Stderr, rep.Stderr}} {
+		live := p.live
+		if s != nil {
+			live = s.Text(live).Bytes()
+		}
+		if bytes.Equal(p.recorded, live) {
+			continue
+		}
+		a, b := strings.Split(string(p.recorded), "\n"), strings.Split(string(live), "\n")
+		for i := range max(len(a), len(b)) {
+			x, y := "", ""
+			if i < len(a) {
+				x = a[i]
+			}
+			if i < len(b) {
+				y = b[i]
+			}
+			if x != y {
+				return fmt.Sprintf("differs: %s, line %d: recorded %q, now %q", p.name, i+1, clip(x), clip(y))
+			}
+		}
+	}
+	return "same"
+}
+
+func clip(s string) string { return s[:min(len(s), 300)] }
+
 var _ = cassette.Data
-var _ = sandbox.Start
-var _ = trust.New
-var _ = vtime.New
-var _ = errors.Is
-var _ context.Context

@@ -264,7 +264,9 @@ func dialInside(m message) (int, syscall.Errno) {
 			}
 			last = e
 		}
-		time.Sleep(10 * time.Millisecond)
+		if m.Patience > 1 {
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
 	return -1, last
 }

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
 )
 
 // HTTPMessage scrubs an HTTP/1 message as it stood on the wire. An error means

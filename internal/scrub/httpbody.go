@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
-
 )
 
 const maxBody = 256 << 20 // bytes that a compressed body may unpack to
@@ -91,7 +90,6 @@ func packBody(coding string, plain []byte) []byte {
 	}
 	return b.Bytes()
 }
-
 
 // namedMember tells whether a gzip header has room for text, which is the name and
 // the comment of a file. Only the first member is looked at.

@@ -59,3 +59,14 @@ func Split(b []byte) (numbers []uint64, parts [][]byte, err error) {
 	}
 	return numbers, parts, nil
 }
+
+// Hex returns lower-case hexadecimal digits as they are: an identifier that the
+// recorder took apart. Other text is scrubbed.
+func (s *Scrubber) Hex(digits string) Clean {
+	for _, c := range digits {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return s.Text([]byte(digits))
+		}
+	}
+	return Clean{[]byte(digits)}
+}

@@ -177,7 +177,7 @@ func (m *remains) recording(spoolDir string) (rec *record.Recording, err error) 
 	if err != nil {
 		return nil, err
 	}
-	sum, err := http.Assemble(spoolDir, w)
+	sum, err := http.Assemble(spoolDir, dir, w)
 	if err = errors.Join(err, w.Close()); err != nil {
 		return nil, err
 	}

@@ -64,6 +64,9 @@ func Record(ctx context.Context, job record.Job, o Options) (*record.Recording, 
 	return rec, nil
 }
 
+// queueBytes is how much may wait to be decoded before the program has to.
+const queueBytes = 32 << 20
+
 // recorder is a recording that is under way.
 type recorder struct {
 	job      record.Job
@@ -75,7 +78,6 @@ type recorder struct {
 	spool    *spool.Spool
 	decoder  *http.Recorder
 	queue    *tap.Queue
-	tap      *tap.Tap
 	began    cassette.Time
 	warnings []string
 	done     bool // the spool is not needed any more
@@ -112,19 +114,16 @@ func open(job record.Job, o Options) (r *recorder, err error) {
 	if r.ca, err = trust.New(); err != nil {
 		return nil, err
 	}
-	r.decoder = http.NewRecorder(r.spool, o.Scrubber, http.Options{})
-	r.queue = tap.NewQueue(r.decoder, tap.QueueOptions{})
-	r.tap = tap.New(tap.Options{Sink: r.queue, CA: r.ca})
+	r.decoder = http.NewRecorder(r.spool, o.Scrubber)
+	r.queue = tap.NewQueue(r.decoder, queueBytes)
 	return r, nil
 }
 
 // stop ends the connections and what is behind them, in the order in which
 // data goes.
 func (r *recorder) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	r.tap.Close(ctx)
-	return errors.Join(r.queue.Close(), r.decoder.Close(), r.spool.Close())
+	r.queue.Close()
+	return errors.Join(r.decoder.Close(), r.spool.Close())
 }
 
 // discard removes what is of no more use. A spool that no recording was made of

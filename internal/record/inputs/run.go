@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -15,8 +14,8 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/internal/record"
 	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
+	"github.com/tapedeck-dev/tapedeck/internal/tap"
 	"github.com/tapedeck-dev/tapedeck/internal/trust"
-	"github.com/tapedeck-dev/tapedeck/internal/vtime"
 )
 
 // grace is how long a program that was told to end may take for it.
@@ -32,28 +31,27 @@ func (r *recorder) run(ctx context.Context) error {
 	for _, b := range replaced.Binds {
 		c.Binds = append(c.Binds, sandbox.Bind(b))
 	}
-	if r.seed != nil {
-		world, err := vtime.New(vtime.Options{Random: true, Seed: [32]byte(r.seed)})
-		if err != nil {
-			return err
-		}
-		defer world.Close()
-		c.Filter, c.Hold = world.Filter(), world.Attach
-	}
+	var box *sandbox.Box
+	t := tap.New(tap.Options{Sink: r.queue, CA: r.ca, Now: now, Inside: func(ctx context.Context, from netip.AddrPort, port uint16) (net.Conn, error) {
+		return box.DialInside(ctx, from, port)
+	}})
 	output, err := r.output(&c)
 	if err != nil {
 		return err
 	}
-	box, err := sandbox.Start(context.WithoutCancel(ctx), c)
+	box, err = sandbox.Start(context.WithoutCancel(ctx), c)
 	output.started()
 	if err != nil {
 		output.wait()
 		return err
 	}
 	defer box.Close()
-	serving := r.serve(box)
+	serving := r.serve(box, t)
 	outcome, err := r.end(ctx, box)
 	box.Close() // what the program left running ends with it
+	ended, cancel := context.WithTimeout(context.Background(), grace)
+	t.Close(ended)
+	cancel()
 	serving()
 	if e := output.wait(); e != nil {
 		err = errors.Join(err, e)
@@ -113,7 +111,7 @@ func (r *recorder) end(ctx context.Context, box *sandbox.Box) (record.Outcome, e
 
 // serve takes the connections that the program makes, and makes those that come
 // to it. The function that it returns waits for the last of them.
-func (r *recorder) serve(box *sandbox.Box) (wait func()) {
+func (r *recorder) serve(box *sandbox.Box, t *tap.Tap) (wait func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -121,10 +119,22 @@ func (r *recorder) serve(box *sandbox.Box) (wait func()) {
 			if err != nil {
 				return
 			}
-			wg.Go(func() { r.tap.Outgoing(c, dst) })
+			wg.Go(func() { t.Outgoing(c, dst) })
 		}
 	})
-	wg.Go(func() { r.tap.DNS(box.Packets()) })
+	wg.Go(func() {
+		for {
+			q, err := box.ReadPacket()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				if a := t.Query(q.Data, q.Server); a != nil {
+					_ = q.Answer(a) // the program may have gone
+				}
+			})
+		}
+	})
 	wg.Go(func() {
 		for at := range box.Listening() {
 			l, err := net.Listen("tcp", net.JoinHostPort(outside(at.Addr()), strconv.Itoa(int(at.Port()))))
@@ -136,19 +146,19 @@ func (r *recorder) serve(box *sandbox.Box) (wait func()) {
 				<-box.Done()
 				l.Close()
 			}()
-			wg.Go(func() { r.accept(box, l, at.Port()) })
+			wg.Go(func() { accept(box, t, l, at.Port()) })
 		}
 	})
 	return wg.Wait
 }
 
-func (r *recorder) accept(box *sandbox.Box, l net.Listener, port uint16) {
+func accept(box *sandbox.Box, t *tap.Tap, l net.Listener, port uint16) {
 	for {
 		c, err := l.Accept()
 		if err != nil {
 			return
 		}
-		go r.tap.Incoming(c, port, box.Dial)
+		go t.Incoming(c, port, box.Dial)
 	}
 }
 
@@ -165,5 +175,3 @@ func (r *recorder) say(text string) {
 		r.opt.Say(text)
 	}
 }
-
-var _ = os.Stdin

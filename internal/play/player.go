@@ -1,0 +1,334 @@
+// Package play gives a replayed program what it got when it was recorded. It
+// answers the program's connections from a cassette, and connects to the program
+// as its clients did, in the recorded order.
+package play
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"github.com/tapedeck-dev/tapedeck/internal/cassette"
+	"github.com/tapedeck-dev/tapedeck/internal/match"
+	"github.com/tapedeck-dev/tapedeck/internal/order"
+)
+
+// Options of a replay.
+type Options struct {
+	Cassette    *cassette.Cassette
+	Certificate func(name string) (*tls.Certificate, error)
+	Scrub       func(b []byte) []byte // a live message, as the recorded ones were; nil: not at all
+	ScrubText   func(b []byte) []byte // live bytes that are no HTTP
+	Order       order.Mode
+	Gate        order.Options
+	WhatIf      []WhatIf
+}
+
+// Report is what a replay showed.
+type Report struct {
+	match.Counts
+	Order       string             `json:"order"`
+	Misses      []*match.Miss      `json:"misses,omitempty"`
+	Drift       []Drift            `json:"drift,omitempty"`
+	Divergences []order.Divergence `json:"divergences,omitempty"`
+	Opaque      int                `json:"opaque,omitempty"` // streams that nobody decoded
+	WhatIf      []string           `json:"what_if,omitempty"`
+}
+
+// Drift is something that the program sent otherwise than recorded.
+type Drift struct {
+	ID     string        `json:"id"`
+	Fields []match.Field `json:"fields"`
+}
+
+// Diverged tells whether the replay differs from the recording.
+func (r *Report) Diverged() bool {
+	return r.Missed > 0 || len(r.Unused) > 0 || len(r.Drift) > 0 || len(r.Divergences) > 0
+}
+
+// Player plays one cassette once.
+type Player struct {
+	opt     Options
+	gate    *order.Gate
+	index   *match.Index
+	seqs    map[string]*sequence
+	opened  map[int]uint64 // by connection: the event of its opening
+	dests   map[netip.AddrPort]*dest
+	queries map[string]*answers
+	whatif  map[int]WhatIf
+
+	mu     sync.Mutex
+	misses []*match.Miss
+	drift  []Drift
+	opaque int
+	lives  int
+}
+
+// sequence are the events of one exchange or stream.
+type sequence struct {
+	request []uint64 // the asking side's, first to last
+	answer  uint64   // first byte
+	data    []cassette.Event
+	end     uint64
+}
+
+// dest is what was recorded of one address that the program dialled.
+type dest struct {
+	conns   []*cassette.Conn
+	streams []*cassette.Stream
+	http    bool
+	tls     bool
+	next    int // connection
+	stream  int
+}
+
+type answers struct {
+	all  []*cassette.Query
+	next int
+}
+
+// New returns a player.
+func New(o Options) (*Player, error) {
+	p := &Player{opt: o, seqs: map[string]*sequence{}, opened: map[int]uint64{}, dests: map[netip.AddrPort]*dest{}, queries: map[string]*answers{}, whatif: map[int]WhatIf{}}
+	c := o.Cassette
+	used := make([]bool, len(c.Conns)+1)
+	var outgoing []*cassette.Exchange
+	for _, x := range c.Exchanges {
+		used[x.Conn] = true
+		if x.Conn == 0 || !c.Conns[x.Conn-1].Incoming {
+			outgoing = append(outgoing, x)
+		}
+	}
+	for _, s := range c.Streams {
+		used[s.Conn] = true
+	}
+	for _, conn := range c.Conns {
+		if conn.Incoming || conn.Proto == "dns" {
+			continue
+		}
+		d := p.dests[conn.Peer]
+		if d == nil {
+			d = &dest{}
+			p.dests[conn.Peer] = d
+		}
+		d.conns = append(d.conns, conn)
+		d.http = d.http || conn.Proto == "http/1.1"
+		d.tls = d.tls || conn.TLS
+	}
+	for _, s := range c.Streams {
+		if d := p.dests[c.Conns[s.Conn-1].Peer]; d != nil && s.Exchange == 0 {
+			d.streams = append(d.streams, s)
+		}
+	}
+	for _, q := range c.Queries {
+		k := q.Name + " " + q.Type
+		if p.queries[k] == nil {
+			p.queries[k] = &answers{}
+		}
+		p.queries[k].all = append(p.queries[k].all, q)
+	}
+	var skip []uint64
+	for _, e := range c.Events {
+		switch e.Kind {
+		case cassette.ConnOpen:
+			p.opened[e.Conn] = e.Seq
+			if conn := c.Conns[e.Conn-1]; !used[e.Conn] && conn.Refused == "" {
+				skip = append(skip, e.Seq) // nothing came of it
+			}
+		case cassette.ConnClose:
+			skip = append(skip, e.Seq) // when a side lets go of a connection is nobody's input
+		default:
+			p.sequence(e)
+		}
+	}
+	for _, w := range o.WhatIf {
+		if w.ID < 1 || w.ID > len(c.Exchanges) {
+			return nil, fmt.Errorf("--what-if: need an exchange of the recording, from http:1 to http:%d, found http:%d", len(c.Exchanges), w.ID)
+		}
+		p.whatif[w.ID] = w
+	}
+	var err error
+	if p.index, err = match.NewIndex(outgoing); err != nil {
+		return nil, err
+	}
+	p.gate = order.New(c.Events, o.Order, o.Gate)
+	p.gate.Skip(skip...)
+	return p, nil
+}
+
+func (p *Player) sequence(e cassette.Event) {
+	s := p.seqs[e.ID]
+	if s == nil {
+		s = &sequence{}
+		p.seqs[e.ID] = s
+	}
+	switch e.Kind {
+	case cassette.Request, cassette.ReqData, cassette.ReqEnd, cassette.Question:
+		s.request = append(s.request, e.Seq)
+	case cassette.Response:
+		s.answer = e.Seq
+	case cassette.RespData, cassette.Data:
+		s.data = append(s.data, e)
+	case cassette.RespEnd, cassette.Answer:
+		s.end = e.Seq
+	}
+}
+
+func (p *Player) of(id string) *sequence {
+	if s := p.seqs[id]; s != nil {
+		return s
+	}
+	return &sequence{}
+}
+
+// Complete tells whether all that was recorded has been played.
+func (p *Player) Complete() bool { return p.gate.Complete() }
+
+// Report is the state of things.
+func (p *Player) Report() Report {
+	r := Report{Counts: p.index.Counts(), Order: p.opt.Order.String(), Divergences: p.gate.Divergences()}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.Misses, r.Drift, r.Opaque = p.misses, p.drift, p.opaque
+	r.Missed = len(p.misses)
+	for _, w := range p.opt.WhatIf {
+		r.WhatIf = append(r.WhatIf, w.String())
+	}
+	return r
+}
+
+func (p *Player) missed(m *match.Miss) {
+	p.mu.Lock()
+	p.misses = append(p.misses, m)
+	p.mu.Unlock()
+}
+
+// Packet answers a DNS question; nil is no answer, as was recorded.
+func (p *Player) Packet(q []byte) []byte {
+	name, kind, err := question(q)
+	if err != nil {
+		return nil
+	}
+	p.mu.Lock()
+	a := p.queries[name+" "+kind]
+	var pick *cassette.Query
+	if a != nil {
+		pick = a.all[min(a.next, len(a.all)-1)] // a resolver may ask again
+		a.next++
+	}
+	p.mu.Unlock()
+	if pick == nil {
+		p.missed(&match.Miss{Request: "DNS " + kind + " " + name, Cause: match.NewCall})
+		return refuse(q)
+	}
+	s := p.of(fmt.Sprintf("dns:%d", pick.ID))
+	p.gate.Happened(append([]uint64{p.opened[pick.Conn]}, s.request...)...)
+	_ = p.gate.Wait(background, s.end)
+	defer p.gate.Done(s.end)
+	if len(pick.Answer) < 12 {
+		return pick.Answer
+	}
+	return append(append([]byte(nil), q[:2]...), pick.Answer[2:]...) // its own number
+}
+
+// Serve answers a connection that the program opened to dst.
+func (p *Player) Serve(c net.Conn, dst netip.AddrPort) {
+	defer c.Close()
+	dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
+	d := p.dests[dst]
+	if d == nil {
+		p.missed(&match.Miss{Request: "connect to " + dst.String(), Cause: match.NewCall})
+		reset(c)
+		return
+	}
+	p.mu.Lock()
+	conn := d.conns[min(d.next, len(d.conns)-1)]
+	d.next++
+	p.lives++
+	session := fmt.Sprint(p.lives)
+	p.mu.Unlock()
+	if conn.Refused == "refused" || conn.Refused == "unreachable" || conn.Refused == "timeout" {
+		p.gate.Happened(p.opened[conn.ID])
+		reset(c)
+		return
+	}
+	if !d.http && !d.tls {
+		p.stream(c, d, nil)
+		return
+	}
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(c, first); err != nil {
+		return
+	}
+	live := net.Conn(&prefixed{c, first})
+	scheme, name := "http", dst.Addr().String()
+	if first[0] == 22 {
+		if conn.Refused == "tls" {
+			p.gate.Happened(p.opened[conn.ID])
+			reset(c)
+			return
+		}
+		scheme = "https"
+		server := tls.Server(live, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			if h.ServerName != "" {
+				name = h.ServerName
+			}
+			cert, err := p.opt.Certificate(name)
+			if err != nil {
+				return nil, err
+			}
+			t := &tls.Config{Certificates: []tls.Certificate{*cert}}
+			if conn.ALPN != "" {
+				t.NextProtos = []string{conn.ALPN}
+			}
+			return t, nil
+		}})
+		if err := server.Handshake(); err != nil {
+			return
+		}
+		live = server
+	}
+	if !d.http {
+		p.stream(live, d, nil)
+		return
+	}
+	p.http(live, scheme, dst, session)
+}
+
+type prefixed struct {
+	net.Conn
+	head []byte
+}
+
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.head) > 0 {
+		n := copy(b, p.head)
+		p.head = p.head[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}
+
+// reset ends a connection so that the program sees an error.
+func reset(c net.Conn) {
+	for {
+		switch t := c.(type) {
+		case *tls.Conn:
+			c = t.NetConn()
+			continue
+		case *prefixed:
+			c = t.Conn
+			continue
+		case *net.TCPConn:
+			_ = t.SetLinger(0)
+		}
+		c.Close()
+		return
+	}
+}
+
+func lower(s string) string { return strings.ToLower(s) }

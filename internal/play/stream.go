@@ -1,0 +1,122 @@
+package play
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/tapedeck-dev/tapedeck/internal/cassette"
+	"github.com/tapedeck-dev/tapedeck/internal/match"
+)
+
+// stream plays bytes that nobody decoded: what came to the program is sent in
+// the recorded order, and what the program sends is compared. Without s it is
+// the next one that was recorded of d.
+func (p *Player) stream(c net.Conn, d *dest, s *cassette.Stream) {
+	if s == nil {
+		p.mu.Lock()
+		if d.stream < len(d.streams) {
+			s = d.streams[d.stream]
+			d.stream++
+		}
+		p.mu.Unlock()
+	}
+	if s == nil {
+		p.missed(&match.Miss{Request: "another connection to " + d.conns[0].Peer.String(), Cause: match.ExtraRepeat})
+		reset(c)
+		return
+	}
+	p.mu.Lock()
+	p.opaque++
+	p.mu.Unlock()
+	p.gate.Happened(p.opened[s.Conn])
+	events := p.of(fmt.Sprintf("tcp:%d", s.ID)).data
+	out, err1 := s.Out.Open()
+	in, err2 := s.In.Open()
+	if errors.Join(err1, err2) != nil {
+		return
+	}
+	defer out.Close()
+	defer in.Close()
+	for i, e := range events {
+		recorded := make([]byte, e.Len)
+		if e.Dir == "in" {
+			if _, err := io.ReadFull(in, recorded); err != nil {
+				return
+			}
+			_ = p.gate.Wait(background, e.Seq)
+			_, err := c.Write(recorded)
+			p.gate.Done(e.Seq)
+			if err != nil {
+				p.drop(events[i+1:])
+				return
+			}
+			continue
+		}
+		if _, err := io.ReadFull(out, recorded); err != nil {
+			return
+		}
+		live := make([]byte, e.Len)
+		n, err := io.ReadFull(c, live)
+		live = live[:n]
+		if p.opt.ScrubText != nil {
+			live = p.opt.ScrubText(live)
+		}
+		if !bytes.Equal(live, recorded) {
+			p.drifted(fmt.Sprintf("tcp:%d", s.ID), match.Field{Name: fmt.Sprintf("bytes from %d on", e.Off), Recorded: shown(recorded), Live: shown(live)})
+		}
+		p.gate.Happened(e.Seq)
+		if err != nil {
+			p.drop(events[i+1:])
+			return
+		}
+	}
+	if s.End == "reset" {
+		reset(c)
+	}
+}
+
+func (p *Player) drop(events []cassette.Event) {
+	for _, e := range events {
+		p.gate.Skip(e.Seq)
+	}
+}
+
+func (p *Player) drifted(id string, fields ...match.Field) {
+	p.mu.Lock()
+	p.drift = append(p.drift, Drift{ID: id, Fields: fields})
+	p.mu.Unlock()
+}
+
+func shown(b []byte) string { return string(b[:min(len(b), 200)]) }
+
+// question names what a DNS message asks.
+func question(b []byte) (name, kind string, err error) {
+	var q dnsmessage.Parser
+	if _, err := q.Start(b); err != nil {
+		return "", "", err
+	}
+	one, err := q.Question()
+	if err != nil {
+		return "", "", err
+	}
+	return lower(one.Name.String()), one.Type.String()[len("Type"):], nil
+}
+
+// refuse says that there is no such name.
+func refuse(q []byte) []byte {
+	var m dnsmessage.Message
+	if m.Unpack(q) != nil {
+		return nil
+	}
+	m.Response, m.RCode, m.Additionals = true, dnsmessage.RCodeNameError, nil
+	out, err := m.Pack()
+	if err != nil {
+		return nil
+	}
+	return out
+}

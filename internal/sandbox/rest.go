@@ -1,0 +1,53 @@
+package sandbox
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// Rests tells whether the program waits for something: each of its threads
+// sleeps, and none of its connections has bytes that it did not read.
+func (b *Box) Rests() bool {
+	for _, file := range []string{"tcp", "tcp6"} {
+		sockets, err := readSockets(fmt.Sprintf("/proc/%d/net/%s", b.init, file))
+		if err != nil {
+			return false
+		}
+		for _, s := range sockets {
+			if !s.listens && s.unread > 0 && s.local.Port() != catchPort { // our own ends are on that port
+				return false
+			}
+		}
+	}
+	return sleeps(b.pid)
+}
+
+// sleeps looks at a process and those below it.
+func sleeps(pid int) bool {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return true // it has ended
+	}
+	for _, t := range tasks {
+		dir := fmt.Sprintf("/proc/%d/task/%s/", pid, t.Name())
+		stat, err := os.ReadFile(dir + "stat")
+		if err != nil {
+			continue
+		}
+		if i := bytes.LastIndexByte(stat, ')'); i < 0 || i+2 >= len(stat) || stat[i+2] != 'S' && stat[i+2] != 'Z' {
+			return false
+		}
+		children, err := os.ReadFile(dir + "children")
+		if err != nil {
+			continue
+		}
+		for _, c := range bytes.Fields(children) {
+			if n, err := strconv.Atoi(string(c)); err == nil && !sleeps(n) {
+				return false
+			}
+		}
+	}
+	return true
+}
