@@ -27,7 +27,7 @@ done
 # libraries, looked for by a file of theirs
 if [ "$level" = test ]; then
 	[ -e /usr/include/x86_64-linux-gnu/curl/curl.h ] || missing="$missing libcurl4-openssl-dev"
-	python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
+	/usr/bin/python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
 fi
 missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
 [ -n "${missing% }" ] || exit 0

@@ -3,16 +3,15 @@ package replay
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 	"github.com/tapedeck-dev/tapedeck/internal/trust"
+	"github.com/tapedeck-dev/tapedeck/internal/vtime"
 )
 
 // InputsOptions say how recorded inputs are replayed.
@@ -52,9 +52,6 @@ type InputsReport struct {
 	Elapsed  time.Duration `json:"elapsed_ns"`
 }
 
-// outside is what a replay of inputs does not repeat.
-var outsideOfInputs = []string{"the clock", "randomness", "how threads interleave", "files, but for what the program writes"}
-
 // Run replays the inputs once.
 func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error) {
 	begin := time.Now()
@@ -80,9 +77,12 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	if err != nil {
 		return nil, err
 	}
-	c := sandbox.Config{Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Show: slices.Concat(o.Show, programFiles(command[0], cwd, env)),
+	c := sandbox.Config{Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Show: slices.Concat(o.Show, programFiles(command, cwd, env)),
 		Files: map[string][]byte{"/etc/resolv.conf": []byte("nameserver 192.0.2.53\n"), "/etc/hosts": []byte("127.0.0.1 localhost\n::1 localhost\n"), "/etc/hostname": []byte("tapedeck\n"),
 			"/etc/nsswitch.conf": []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n")}}
+	for _, path := range replaced.Named { // of the machine that recorded
+		c.Files[path] = ca.PEM()
+	}
 	for _, b := range replaced.Binds {
 		c.Binds = append(c.Binds, sandbox.Bind(b))
 		if strings.HasPrefix(b.Target, "/etc/") || strings.HasPrefix(b.Target, "/usr/") {
@@ -94,10 +94,23 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		c.Show = append(c.Show, t.Dir)
 		c.Env = append(c.Env, "HTTP_CASSETTE_DIR="+filepath.Join(t.Dir, "inputs/http_vcr"), "SQL_CASSETTE="+filepath.Join(t.Dir, "inputs/sql_vcr.sqlite"))
 	}
+	world, err := vtime.New(vtime.Options{Clock: true, Wall: t.Cassette.Began.Wall, Mono: t.Cassette.Began.Mono, Random: true, Seed: t.seed()})
+	if err != nil {
+		return nil, err
+	}
+	defer world.Close()
+	fifo := filepath.Join(scratch, "trust", "random")
+	stop, err := world.Devices(fifo)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	c.Binds = append(c.Binds, sandbox.Bind{Source: fifo, Target: "/dev/random"}, sandbox.Bind{Source: fifo, Target: "/dev/urandom"})
+	c.Env = append(c.Env, vtime.Env(c.Env)...)
+	c.Filter, c.Hold, c.Persona = world.Filter(), world.Attach, vtime.Persona
 	var box *sandbox.Box
-	var live lives
 	player, err := play.New(play.Options{Cassette: t.Cassette, Certificate: ca.Certificate, Order: o.Mode, WhatIf: o.WhatIf,
-		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall, Settle: func() { live.settle(box) }}})
+		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall, Settle: func() { settle(box, world) }, Tell: func(e cassette.Event) { world.Set(e.Time.Wall) }}})
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +126,7 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		return nil, err
 	}
 	defer box.Close()
-	go serve(ctx, box, player, &live)
+	go serve(ctx, box, player)
 	go t.finish(ctx, box, player, o.Stall)
 	status, err := box.Wait()
 	done.wait()
@@ -123,7 +136,7 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	rep := &InputsReport{Kind: "inputs", Hermetic: true, Report: player.Report(), Outside: outsideOfInputs, Stdout: out.bytes(), Stderr: errs.bytes(), Elapsed: time.Since(begin)}
+	rep := &InputsReport{Kind: "inputs", Hermetic: true, Report: player.Report(), Outside: vtime.Outside(), Stdout: out.bytes(), Stderr: errs.bytes(), Elapsed: time.Since(begin)}
 	outcome := record.Outcome{Code: status.ExitStatus()}
 	if status.Signaled() {
 		outcome.Signal, outcome.Code = status.Signal(), 128+int(status.Signal())
@@ -135,6 +148,15 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	}
 	rep.Identical = !rep.Diverged() && (rep.Output == "same" || rep.Output == "not compared")
 	return rep, nil
+}
+
+// seed is that of the recorded randomness, or one of this bundle's own, so that
+// replays are alike.
+func (t *Inputs) seed() [32]byte {
+	if len(t.Cassette.Seed) == 32 {
+		return [32]byte(t.Cassette.Seed)
+	}
+	return sha256.Sum256([]byte(t.Manifest.BundleID))
 }
 
 // environment is the recorded one, with some variables set anew.
@@ -156,7 +178,8 @@ func (t *Inputs) environment(set []string) []string {
 
 // programFiles are the folder of the program, and those of what it is linked
 // to: the interpreter of a script may be in somebody's home.
-func programFiles(name, cwd string, env []string) []string {
+func programFiles(command []string, cwd string, env []string) []string {
+	name, args := command[0], command[1:]
 	if !strings.Contains(name, "/") {
 		for _, e := range env {
 			path, ok := strings.CutPrefix(e, "PATH=")
@@ -181,6 +204,19 @@ func programFiles(name, cwd string, env []string) []string {
 			dir = filepath.Dir(dir) // an installation of its own: with its libraries
 		}
 		show = append(show, dir)
+	}
+	for _, arg := range args { // a script, a folder of classes
+		for _, path := range filepath.SplitList(arg) {
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(cwd, path)
+			}
+			if fi, err := os.Stat(path); err == nil {
+				if !fi.IsDir() {
+					path = filepath.Dir(path)
+				}
+				show = append(show, path)
+			}
+		}
 	}
 	return slices.DeleteFunc(slices.Compact(show), func(d string) bool { return d == "/" || d == "/root" || d == "/home" })
 }
@@ -214,7 +250,7 @@ func scrubText(s *scrub.Scrubber) func([]byte) []byte {
 }
 
 // serve answers the program until it ends.
-func serve(ctx context.Context, box *sandbox.Box, p *play.Player, l *lives) {
+func serve(ctx context.Context, box *sandbox.Box, p *play.Player) {
 	go p.Drive(ctx, box.Dial)
 	go func() {
 		for {
@@ -243,8 +279,6 @@ func serve(ctx context.Context, box *sandbox.Box, p *play.Player, l *lives) {
 					return
 				}
 			}
-			l.add(c, dst)
-			defer l.remove(c)
 			p.Serve(c, dst)
 		}()
 	}
@@ -274,36 +308,19 @@ func (t *Inputs) finish(ctx context.Context, box *sandbox.Box, p *play.Player, s
 	}
 }
 
-// lives are the connections that are open, for the gate to see whether the
-// program has read what was sent.
-type lives struct {
-	mu  sync.Mutex
-	all map[net.Conn]netip.AddrPort
-}
-
-func (l *lives) add(c net.Conn, dst netip.AddrPort) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.all == nil {
-		l.all = map[net.Conn]netip.AddrPort{}
-	}
-	l.all[c] = dst
-}
-
-func (l *lives) remove(c net.Conn) {
-	l.mu.Lock()
-	delete(l.all, c)
-	l.mu.Unlock()
-}
-
 // settle waits until the program has read everything and rests, at most a
 // twentieth of a second: a program that computes all the time never rests.
-func (l *lives) settle(box *sandbox.Box) {
+func settle(box *sandbox.Box, w *vtime.World) {
+	rested := 0
 	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
-		if box.Rests() {
+		// A pause of a runtime's own looks like rest: it has to last.
+		if rested++; !box.Rests() || w.Busy() {
+			rested = 0
+		}
+		if rested == 4 {
 			return
 		}
-		time.Sleep(50 * time.Microsecond)
+		time.Sleep(100 * time.Microsecond)
 	}
 }
 
@@ -341,5 +358,3 @@ func (t *Inputs) compareOutput(rep *InputsReport, s *scrub.Scrubber) string {
 }
 
 func clip(s string) string { return s[:min(len(s), 300)] }
-
-var _ = cassette.Data

@@ -20,6 +20,7 @@ type Bind struct{ Source, Target string }
 type Replaced struct {
 	Binds []Bind
 	Env   []string // for what can't be bound over
+	Named []string // files that variables name as trust stores, and that are not there
 }
 
 // Prepare writes into dir what a program has to see instead of the trust stores
@@ -54,6 +55,14 @@ func Prepare(c *CA, dir string, env []string) (Replaced, error) {
 			return r, err
 		}
 		r.Binds = append(r.Binds, Bind{source, target})
+	}
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		if namesStore(name) && filepath.IsAbs(value) {
+			if _, err := os.Stat(value); err != nil {
+				r.Named = append(r.Named, value)
+			}
+		}
 	}
 	var keystore string
 	for _, target := range javaStores(env) {
@@ -90,9 +99,10 @@ func pemStores(env []string) []string {
 	var roots []string
 	for _, e := range env {
 		name, value, _ := strings.Cut(e, "=")
-		switch name {
-		case "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "AWS_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "GIT_SSL_CAINFO", "PIP_CERT", "DENO_CERT", "HTTPLIB2_CA_CERTS":
+		if namesStore(name) {
 			files = append(files, value)
+		}
+		switch name {
 		case "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYENV_ROOT":
 			roots = append(roots, value)
 		case "HOME":
@@ -115,6 +125,15 @@ func pemStores(env []string) []string {
 		}
 	}
 	return distinct(files)
+}
+
+// namesStore tells whether a variable names a file of certificates.
+func namesStore(variable string) bool {
+	switch variable {
+	case "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "AWS_CA_BUNDLE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "GIT_SSL_CAINFO", "PIP_CERT", "DENO_CERT", "HTTPLIB2_CA_CERTS":
+		return true
+	}
+	return false
 }
 
 func javaStores(env []string) []string {

@@ -15,9 +15,10 @@ public class HttpJava {
 	}
 
 	public static void main(String[] args) throws Exception {
-		System.out.println("uuid " + UUID.randomUUID());
+		UUID first = UUID.randomUUID(), second = UUID.randomUUID(); // before TLS, whose threads draw too
+		System.out.println("uuid " + first);
 		ask(args[0] + "/now", null);
-		ask(args[0] + "/echo", "{\"id\":\"" + UUID.randomUUID() + "\",\"customer\":\"ada@example.com\"}");
+		ask(args[0] + "/echo", "{\"id\":\"" + second + "\",\"customer\":\"ada@example.com\"}");
 		for (int i = 0; i < 3; i++)
 			ask(args[0] + "/item/" + i, null);
 	}

@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 	CURL *c = curl_easy_init();
 	bad |= ask(c, argv[1], "/now", NULL);
 	uuid(id);
-	snprintf(body, sizeof body, "id=%s&customer=ada%%40example.com", id);
+	snprintf(body, sizeof body, "{\"id\":\"%s\",\"customer\":\"ada@example.com\"}", id);
 	bad |= ask(c, argv[1], "/echo", body);
 	for (int i = 0; i < 3; i++) {
 		snprintf(path, sizeof path, "/item/%d", i);

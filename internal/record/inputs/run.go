@@ -16,6 +16,7 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
 	"github.com/tapedeck-dev/tapedeck/internal/tap"
 	"github.com/tapedeck-dev/tapedeck/internal/trust"
+	"github.com/tapedeck-dev/tapedeck/internal/vtime"
 )
 
 // grace is how long a program that was told to end may take for it.
@@ -27,9 +28,25 @@ func (r *recorder) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := sandbox.Config{Args: r.job.Args, Dir: r.job.Dir, Env: append(r.job.Env, replaced.Env...)}
+	c := sandbox.Config{Args: r.job.Args, Dir: r.job.Dir, Env: append(r.job.Env, replaced.Env...), Persona: vtime.Persona}
 	for _, b := range replaced.Binds {
 		c.Binds = append(c.Binds, sandbox.Bind(b))
+	}
+	if r.seed != nil {
+		world, err := vtime.New(vtime.Options{Random: true, Seed: [32]byte(r.seed)})
+		if err != nil {
+			return err
+		}
+		defer world.Close()
+		fifo := filepath.Join(r.scratch, "trust", "random")
+		stop, err := world.Devices(fifo)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		c.Binds = append(c.Binds, sandbox.Bind{Source: fifo, Target: "/dev/random"}, sandbox.Bind{Source: fifo, Target: "/dev/urandom"})
+		c.Env = append(c.Env, vtime.Env(c.Env)...)
+		c.Filter, c.Hold = world.Filter(), world.Attach
 	}
 	var box *sandbox.Box
 	t := tap.New(tap.Options{Sink: r.queue, CA: r.ca, Now: now, Inside: func(ctx context.Context, from netip.AddrPort, port uint16) (net.Conn, error) {

@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -75,8 +77,12 @@ func handler() http.Handler {
 		body, _ := io.ReadAll(r.Body)
 		reply(w, map[string]any{"got": string(body), "nonce": token()})
 	})
+	// In an order that nobody knows, and apart enough for it to be one.
+	slots := mrand.Perm(128)
+	var asked atomic.Int64
+	begin := sync.OnceValue(time.Now)
 	m.HandleFunc("/slow/{id}", func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(time.Duration(mrand.IntN(60)) * 3 * time.Millisecond)
+		time.Sleep(time.Until(begin().Add(time.Second + time.Duration(slots[asked.Add(1)%128])*10*time.Millisecond)))
 		fmt.Fprintf(w, "%s\n", r.PathValue("id"))
 	})
 	m.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
