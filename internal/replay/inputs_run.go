@@ -78,7 +78,7 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		return nil, err
 	}
 	c := sandbox.Config{Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Show: slices.Concat(o.Show, programFiles(command, cwd, env)),
-		Files: map[string][]byte{"/etc/resolv.conf": []byte("nameserver 192.0.2.53\n"), "/etc/hosts": []byte("127.0.0.1 localhost\n::1 localhost\n"), "/etc/hostname": []byte("tapedeck\n"),
+		Files: map[string][]byte{"/etc/resolv.conf": []byte("nameserver 192.0.2.53\n"), "/etc/hosts": []byte("127.0.0.1 localhost tapedeck\n::1 localhost\n"), "/etc/hostname": []byte("tapedeck\n"),
 			"/etc/nsswitch.conf": []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n")}}
 	for _, path := range replaced.Named { // of the machine that recorded
 		c.Files[path] = ca.PEM()
@@ -314,10 +314,10 @@ func settle(box *sandbox.Box, w *vtime.World) {
 	rested := 0
 	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
 		// A pause of a runtime's own looks like rest: it has to last.
-		if rested++; !box.Rests() || w.Busy() {
+		if rested++; !box.Sleeps() || w.Busy() {
 			rested = 0
 		}
-		if rested == 4 {
+		if rested >= 4 && box.Read() && box.Sleeps() {
 			return
 		}
 		time.Sleep(100 * time.Microsecond)

@@ -7,9 +7,12 @@ import (
 	"strconv"
 )
 
-// Rests tells whether the program waits for something: each of its threads
-// sleeps, and none of its connections has bytes that it did not read.
-func (b *Box) Rests() bool {
+// Sleeps tells whether each of the program's threads sleeps.
+func (b *Box) Sleeps() bool { return sleeps(b.pid) }
+
+// Read tells whether the program has read all that came to its connections. The
+// kernel goes through all its sockets for that, which takes a millisecond.
+func (b *Box) Read() bool {
 	for _, file := range []string{"tcp", "tcp6"} {
 		sockets, err := readSockets(fmt.Sprintf("/proc/%d/net/%s", b.init, file))
 		if err != nil {
@@ -21,7 +24,7 @@ func (b *Box) Rests() bool {
 			}
 		}
 	}
-	return sleeps(b.pid)
+	return true
 }
 
 // sleeps looks at a process and those below it.
