@@ -30,6 +30,9 @@ type mark struct {
 }
 
 func (h *half) add(b []byte, at moment) {
+	if len(b) == 0 {
+		return // two marks at one place would be one too many
+	}
 	h.marks = append(h.marks, mark{h.start + int64(len(h.buf)), at})
 	h.buf = append(h.buf, b...)
 }
@@ -109,7 +112,7 @@ func (c *conn) detect() {
 	case looksHTTP(q):
 		c.proto = "http/1.1"
 		c.parsers[c.request], c.parsers[1-c.request] = &parser{request: true}, &parser{}
-	case len(q) >= 16 || bytes.IndexByte(q, '\n') >= 0 || !couldBeHTTP(q):
+	case len(q) > maxLine || bytes.IndexByte(q, '\n') >= 0 || !couldBeHTTP(q):
 		c.proto = "tcp"
 	}
 }
@@ -120,7 +123,7 @@ func couldBeHTTP(b []byte) bool {
 		if c == ' ' && i > 0 {
 			return true
 		}
-		if c < 'A' || c > 'Z' {
+		if c < 'A' || c > 'Z' || i == 16 { // no method is as long
 			return false
 		}
 	}

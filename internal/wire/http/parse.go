@@ -221,8 +221,10 @@ func (m *message) move(h *half, n int64) {
 	for left := n; left > 0; {
 		at := h.at(h.start)
 		k := left
-		if len(h.marks) > 1 && h.marks[1].off-h.start < k {
-			k = h.marks[1].off - h.start
+		if len(h.marks) > 1 {
+			if next := h.marks[1].off - h.start; next > 0 && next < k {
+				k = next
+			}
 		}
 		off := m.streamed + int64(len(m.body))
 		if last := len(m.pieces) - 1; last >= 0 && m.pieces[last].at.tick == at.tick {
