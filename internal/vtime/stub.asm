@@ -1,5 +1,5 @@
-# Replaces the vDSO's functions. Assembled into stub.go by the package's test:
-# go test -run TestStub -update ./internal/vtime
+# Replaces the functions of the vDSO. stub.go has it assembled:
+# as stub.asm; objcopy -O binary -j .text. TestStub compares them.
 #
 # The state page is the one before this code: the wall clock in nanoseconds at
 # 0, what to take from it for the monotonic one at 8, and at 16 by how much a
