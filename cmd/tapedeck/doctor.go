@@ -17,8 +17,10 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/record"
 	"github.com/tapedeck-dev/tapedeck/internal/record/rr"
 	vmrec "github.com/tapedeck-dev/tapedeck/internal/record/vm"
+	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
 	"github.com/tapedeck-dev/tapedeck/internal/vm"
+	"github.com/tapedeck-dev/tapedeck/internal/vtime"
 	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
@@ -41,6 +43,7 @@ type check struct {
 var checks = []check{
 	{"rr", "record and replay with the CPU's counters", tryRR},
 	{"vm", "record and replay in a guest", tryVM},
+	{"inputs", "record and replay what a program gets over the network", tryInputs},
 	{"cache", "the guest's kernel and its boot snapshots", tryCache},
 	{"watch", "find a program's files by running it", tryWatch},
 	{"gdb", "rewind", tryGDB},
@@ -161,6 +164,31 @@ func tryVM(ctx context.Context, term *ui.Term) (string, error) {
 		return "", &exttool.Missing{Need: "a QEMU whose replays equal their recordings", Found: diff, Fix: "another build of QEMU; 7.2 is known to be exact"}
 	}
 	return fmt.Sprintf("QEMU %v, Linux %v: a recording and its replay are identical", rec.Manifest["qemu_version"], rec.Manifest["kernel"]), nil
+}
+
+// tryInputs runs a program in the sandbox, hermetic and with its clock.
+func tryInputs(ctx context.Context, _ *ui.Term) (string, error) {
+	world, err := vtime.New(vtime.Options{Clock: true, Random: true})
+	if err != nil {
+		return "", err
+	}
+	defer world.Close()
+	begin := time.Now()
+	box, err := sandbox.Start(ctx, sandbox.Config{Args: []string{"/bin/true"}, Dir: "/", Hermetic: true, Filter: world.Filter(), Hold: world.Attach})
+	var no *sandbox.UnavailableError
+	if errors.As(err, &no) {
+		return "", &exttool.Missing{Need: no.Need, Found: no.Found, Fix: no.Fix, Err: err}
+	}
+	if err != nil {
+		return "", err
+	}
+	if _, err := box.Wait(); err != nil {
+		return "", err
+	}
+	if s := world.Stats(); len(s.Failed) > 0 {
+		return "", fmt.Errorf("the clock could not be put into a program: %s", s.Failed[0])
+	}
+	return fmt.Sprintf("namespaces, nftables, seccomp, ptrace; a sandbox began and ended in %s", time.Since(begin).Round(time.Millisecond)), nil
 }
 
 // tryCache tells where the cache is and what it takes. After tryVM it exists.
