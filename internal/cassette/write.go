@@ -44,8 +44,9 @@ type Writer struct {
 }
 
 type output struct {
-	f *os.File
-	b *bufio.Writer
+	f    *os.File
+	b    *bufio.Writer
+	warc *warc.Writer // nil if it is no WARC file
 }
 
 // Create begins a cassette in dir, which is made if need be. seed may be nil.
@@ -90,7 +91,10 @@ func (w *Writer) open(name string) (*output, error) {
 		media = "application/json"
 	}
 	w.list = append(w.list, File{name, media})
-	o := &output{f, bufio.NewWriterSize(f, 64<<10)}
+	o := &output{f: f, b: bufio.NewWriterSize(f, 64<<10)}
+	if media == "application/warc+gzip" {
+		o.warc = warc.NewWriter(o.b)
+	}
 	w.files[name] = o
 	return o, nil
 }
@@ -146,7 +150,7 @@ func (w *Writer) record(file string, h warc.Header, head []byte, body Body) erro
 		defer b.Close()
 		r, size = io.MultiReader(r, b), size+body.Size()
 	}
-	return warc.NewWriter(o.b).Write(h, r, size)
+	return o.warc.Write(h, r, size)
 }
 
 const ownField = "WARC-X-Tapedeck-"

@@ -37,15 +37,23 @@ func ID(name string) string {
 }
 
 // Writer writes records.
-type Writer struct{ w io.Writer }
+type Writer struct {
+	w io.Writer
+	z *gzip.Writer // its tables are large: one for all records
+	b *bufio.Writer
+}
 
 // NewWriter returns a writer to w.
-func NewWriter(w io.Writer) *Writer { return &Writer{w} }
+func NewWriter(w io.Writer) *Writer {
+	z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // a level that exists
+	return &Writer{w, z, bufio.NewWriterSize(z, 32<<10)}
+}
 
 // Write adds a record. Its Content-Length is made here, of size.
 func (w *Writer) Write(h Header, block io.Reader, size int64) error {
-	z, _ := gzip.NewWriterLevel(w.w, gzip.BestSpeed) // a level that exists
-	b := bufio.NewWriter(z)
+	w.z.Reset(w.w)
+	w.b.Reset(w.z)
+	z, b := w.z, w.b
 	b.WriteString("WARC/1.1\r\n")
 	for _, f := range h {
 		b.WriteString(f.Name + ": " + f.Value + "\r\n")
@@ -76,9 +84,9 @@ var ErrFormat = errors.New("damaged WARC file")
 
 // Reader reads records that are a gzip member each.
 type Reader struct {
-	in     *counter
-	offset int64 // of the member that was read last
-	head   int64 // bytes in front of its block
+	in *counter
+	z  *gzip.Reader
+	b  *bufio.Reader
 }
 
 type counter struct {
@@ -116,12 +124,20 @@ func (r *Reader) Next(keep int64) (*Record, error) {
 	if _, err := r.in.r.Peek(1); err == io.EOF {
 		return nil, io.EOF
 	}
-	z, err := gzip.NewReader(r.in)
+	var err error
+	if r.z == nil {
+		r.z, err = gzip.NewReader(r.in)
+		r.b = bufio.NewReaderSize(nil, 32<<10)
+	} else {
+		err = r.z.Reset(r.in)
+	}
 	if err != nil {
+		r.z = nil
 		return nil, fmt.Errorf("%w: at %d: %w", ErrFormat, offset, err)
 	}
-	z.Multistream(false)
-	b := bufio.NewReader(z)
+	r.z.Multistream(false)
+	r.b.Reset(r.z)
+	b := r.b
 	rec, err := readHeader(b)
 	if err == nil {
 		rec.Offset = offset
