@@ -17,6 +17,8 @@ func (w *World) trace(pid int) {
 		done := make(chan struct{})
 		go func() { defer close(done); w.trace(pid) }() // on another thread, as this one stays locked
 		<-done
+		// The end of this thread would be a parent's death to its children.
+		runtime.UnlockOSThread()
 		return
 	}
 	defer close(w.ended)

@@ -65,7 +65,7 @@ func Record(ctx context.Context, job record.Job, o Options) (*record.Recording, 
 }
 
 // queueBytes is how much may wait to be decoded before the program has to.
-const queueBytes = 32 << 20
+const queueBytes = 8 << 20
 
 // recorder is a recording that is under way.
 type recorder struct {

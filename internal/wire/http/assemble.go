@@ -301,7 +301,7 @@ func headEnd(b []byte) int {
 }
 
 func (a *assembly) part(r *reader) error {
-	id, b := r.n(), r.part()
+	id, chunk, b := r.n(), r.n() == 1, r.part()
 	f := a.parts[id]
 	if f == nil {
 		var err error
@@ -309,6 +309,9 @@ func (a *assembly) part(r *reader) error {
 			return err
 		}
 		a.parts[id] = f
+	}
+	if chunk {
+		b = fmt.Appendf(nil, "%x\r\n%s\r\n", len(b), b)
 	}
 	_, err := f.Write(b)
 	return err

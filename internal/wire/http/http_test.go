@@ -299,6 +299,30 @@ func TestLargeBody(t *testing.T) {
 	}
 }
 
+// TestLargeChunked is one in chunks, with a trailer.
+func TestLargeChunked(t *testing.T) {
+	part := strings.Repeat("line of a large body\n", 2000)
+	n := 600
+	talk := []said{{wire.Out, get}, {wire.In, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"}}
+	for range n {
+		talk = append(talk, said{wire.In, fmt.Sprintf("%x\r\n%s", len(part), part[:100])}, said{wire.In, part[100:] + "\r\n"})
+	}
+	talk = append(talk, said{wire.In, "0\r\nX-Sum: 1\r\n\r\n"})
+	k, _ := record(t, wire.Conn{}, talk, wire.Fin)
+	m := k.exchanges[0].Response
+	r, err := m.Decoded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(r)
+	if err != nil || string(b) != strings.Repeat(part, n) || m.Truncated != "" {
+		t.Errorf("%d bytes of %d, %q, %v", len(b), n*len(part), m.Truncated, err)
+	}
+	if !strings.HasSuffix(text(t, m), "0\r\nX-Sum: 1\r\n\r\n") {
+		t.Error("no trailer")
+	}
+}
+
 func TestReader(t *testing.T) {
 	r := NewReader(strings.NewReader(get+"POST /c HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok"), true)
 	for _, want := range []string{get, "POST /c HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok"} {

@@ -30,6 +30,8 @@ type message struct {
 	truncated string
 	streamed  int64 // bytes of the body that are in the spool already
 	part      int
+	rechunk   bool   // the body is held without its chunks, which are made anew
+	trailer   []byte // then: what follows the last chunk
 }
 
 // piece is bytes of a body that came at one time.
@@ -186,6 +188,14 @@ func (m *message) take(h *half) (bool, error) {
 		}
 		line := strings.TrimRight(string(h.buf[:end]), "\r")
 		state := m.state
+		move := m.move
+		if m.rechunk {
+			move = func(h *half, n int64) {
+				if line := h.take(int(n)); state == chunkTrailer {
+					m.trailer = append(m.trailer, line...)
+				}
+			}
+		}
 		if state == chunkSize {
 			size, _, _ := strings.Cut(line, ";")
 			n, err := strconv.ParseInt(strings.TrimSpace(size), 16, 64)
@@ -196,11 +206,11 @@ func (m *message) take(h *half) (bool, error) {
 			if n == 0 {
 				m.state = chunkTrailer
 			}
-			m.move(h, int64(end+1))
+			move(h, int64(end+1))
 			m.left = n
 			continue
 		}
-		m.move(h, int64(end+1))
+		move(h, int64(end+1))
 		switch {
 		case state == chunkEnd && line == "":
 			m.state = chunkSize
@@ -227,7 +237,9 @@ func (m *message) move(h *half, n int64) {
 			}
 		}
 		off := m.streamed + int64(len(m.body))
-		if last := len(m.pieces) - 1; last >= 0 && m.pieces[last].at.tick == at.tick {
+		if m.rechunk {
+			m.pieces = nil // their places are others now
+		} else if last := len(m.pieces) - 1; last >= 0 && m.pieces[last].at.tick == at.tick {
 			m.pieces[last].len += k
 		} else {
 			m.pieces = append(m.pieces, piece{off, k, at})

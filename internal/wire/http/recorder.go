@@ -4,7 +4,10 @@
 package http
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"net/http/httputil"
 	"net/url"
 	"strings"
 	"sync"
@@ -281,7 +284,12 @@ func (r *Recorder) data(c *conn) {
 
 // stream hands on the body of a long message before it ends.
 func (r *Recorder) stream(c *conn, m *message) {
-	for m != nil && m.mode != byChunks && len(m.body) > maxWhole {
+	if m != nil && m.mode == byChunks && m.state == chunkData && !m.rechunk && len(m.body) > maxWhole {
+		// The scrub may change the length of what it scrubs, and so the chunks.
+		m.body, _ = io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(m.body))) // up to where it ends, within a chunk
+		m.rechunk = true
+	}
+	for m != nil && (m.mode != byChunks || m.rechunk) && len(m.body) > 1<<20 && (m.part > 0 || len(m.body) > maxWhole || m.rechunk) {
 		n := cut(m.body[:1<<20])
 		r.part(m, m.body[:n])
 		m.body = m.body[n:]
@@ -304,7 +312,7 @@ func (r *Recorder) part(m *message, b []byte) {
 		m.part = int(r.serial)
 	}
 	m.streamed += int64(len(b))
-	r.append(kindPart, []uint64{uint64(m.part)}, r.scrub.Text(b))
+	r.append(kindPart, []uint64{uint64(m.part), bit(m.rechunk)}, r.scrub.Text(b))
 }
 
 // finish ends what is left of a connection.
@@ -406,6 +414,9 @@ func (r *Recorder) message(m *message) (c scrub.Clean, rewritten bool) {
 	if m.part > 0 {
 		if len(m.body) > 0 {
 			r.part(m, m.body)
+		}
+		if m.rechunk && m.truncated == "" {
+			r.append(kindPart, []uint64{uint64(m.part), 0}, r.text("0\r\n"+string(m.trailer)))
 		}
 		m.body = nil
 		c, _ = r.scrub.HTTPMessage(m.head)
