@@ -109,8 +109,9 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	c.Env = append(c.Env, vtime.Env(c.Env)...)
 	c.Filter, c.Hold, c.Persona = world.Filter(), world.Attach, vtime.Persona
 	var box *sandbox.Box
+	var rest settler
 	player, err := play.New(play.Options{Cassette: t.Cassette, Certificate: ca.Certificate, Order: o.Mode, WhatIf: o.WhatIf,
-		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall, Settle: func() { settle(box, world) }, Tell: func(e cassette.Event) { world.Set(e.Time.Wall) }}})
+		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall, Settle: func() { rest.wait(box, world) }, Tell: func(e cassette.Event) { world.Set(e.Time.Wall) }}})
 	if err != nil {
 		return nil, err
 	}
@@ -308,20 +309,34 @@ func (t *Inputs) finish(ctx context.Context, box *sandbox.Box, p *play.Player, s
 	}
 }
 
-// settle waits until the program has read everything and rests, at most a
-// twentieth of a second: a program that computes all the time never rests.
-func settle(box *sandbox.Box, w *vtime.World) {
+// settler waits until the program has taken in what it was sent.
+type settler struct {
+	limit time.Duration // of one wait; shorter for a program that never rests
+}
+
+const (
+	longestSettle  = time.Second
+	shortestSettle = 10 * time.Millisecond
+)
+
+// wait returns when the program has read everything and rests, or at the limit.
+// It is called by one goroutine at a time, as answers go out one by one.
+func (s *settler) wait(box *sandbox.Box, w *vtime.World) {
+	if s.limit == 0 {
+		s.limit = longestSettle
+	}
 	rested := 0
-	for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
+	for end := time.Now().Add(s.limit); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
 		// A pause of a runtime's own looks like rest: it has to last.
 		if rested++; !box.Sleeps() || w.Busy() {
 			rested = 0
 		}
-		if rested >= 4 && box.Read() && box.Sleeps() {
+		if rested >= 4 && box.Read() && box.Sleeps() && !w.Busy() {
+			s.limit = longestSettle
 			return
 		}
-		time.Sleep(100 * time.Microsecond)
 	}
+	s.limit = max(s.limit/2, shortestSettle)
 }
 
 // compareOutput compares what the program printed, scrubbed as the recording is.
