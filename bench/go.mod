@@ -2,7 +2,10 @@ module github.com/tapedeck-dev/tapedeck/bench
 
 go 1.26.0
 
-require github.com/tapedeck-dev/tapedeck v0.0.0
+require (
+	github.com/google/martian/v3 v3.3.3
+	github.com/tapedeck-dev/tapedeck v0.0.0
+)
 
 require (
 	github.com/cilium/ebpf v0.22.0 // indirect
@@ -12,7 +15,9 @@ require (
 	go.yaml.in/yaml/v3 v3.0.6 // indirect
 	golang.org/x/arch v0.32.0 // indirect
 	golang.org/x/crypto v0.59.0 // indirect
+	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/sys v0.50.0 // indirect
+	golang.org/x/text v0.44.0 // indirect
 )
 
 replace github.com/tapedeck-dev/tapedeck => ../

@@ -24,6 +24,13 @@ type options struct {
 }
 
 func main() {
+	if name := os.Getenv(role); name != "" {
+		if err := playRole(name, os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var o options
 	flag.BoolVar(&o.quick, "quick", false, "few repetitions: shows that it works, not how fast it is")
 	flag.StringVar(&o.only, "only", "", "`FIGURES` to measure, separated by commas: "+strings.Join(figureNames(), ", "))
@@ -50,6 +57,7 @@ var figures = []struct {
 	{"pack", pack},
 	{"open", open},
 	{"scrub", scrubbing},
+	{"inputs", inputs},
 	{"chaos", chaos},
 	{"exact", exact},
 }
