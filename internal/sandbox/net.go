@@ -34,6 +34,9 @@ func network(o stageOrders) (*ports, error) {
 	if err := routes(); err != nil {
 		return nil, step("to set up a network namespace", "on Ubuntu 24.04 install packaging/apparmor/tapedeck; "+containerFix, err)
 	}
+	// A program may listen at an address of the recorded machine. For IPv4 the
+	// routes are enough; a container may forbid this.
+	_ = os.WriteFile("/proc/sys/net/ipv6/ip_nonlocal_bind", []byte("1"), 0)
 	p, err := redirect()
 	if err != nil {
 		return nil, step("nftables in a network namespace", "load the modules nf_tables, nft_chain_nat and nft_redir", err)

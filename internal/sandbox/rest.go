@@ -7,8 +7,17 @@ import (
 	"strconv"
 )
 
-// Sleeps tells whether each of the program's threads sleeps.
-func (b *Box) Sleeps() bool { return sleeps(b.pid) }
+// Sleeps tells whether each of the program's threads sleeps, those too of
+// processes that their parents left behind: these are pid 1's. Pid 1 itself,
+// which is ours, does not count.
+func (b *Box) Sleeps() bool {
+	for _, pid := range childrenOf(b.init) {
+		if !sleeps(pid) {
+			return false
+		}
+	}
+	return true
+}
 
 // Read tells whether the program has read all that came to its connections. The
 // kernel goes through all its sockets for that, which takes a millisecond.
@@ -27,6 +36,19 @@ func (b *Box) Read() bool {
 	return true
 }
 
+func childrenOf(pid int) (all []int) {
+	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // none: it has ended
+	for _, t := range tasks {
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, t.Name()))
+		for _, c := range bytes.Fields(children) {
+			if n, err := strconv.Atoi(string(c)); err == nil {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
+}
+
 // sleeps looks at a process and those below it.
 func sleeps(pid int) bool {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
@@ -42,14 +64,10 @@ func sleeps(pid int) bool {
 		if i := bytes.LastIndexByte(stat, ')'); i < 0 || i+2 >= len(stat) || stat[i+2] != 'S' && stat[i+2] != 'Z' {
 			return false
 		}
-		children, err := os.ReadFile(dir + "children")
-		if err != nil {
-			continue
-		}
-		for _, c := range bytes.Fields(children) {
-			if n, err := strconv.Atoi(string(c)); err == nil && !sleeps(n) {
-				return false
-			}
+	}
+	for _, c := range childrenOf(pid) {
+		if !sleeps(c) {
+			return false
 		}
 	}
 	return true
