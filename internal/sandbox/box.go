@@ -68,7 +68,10 @@ type Box struct {
 	init int // pid 1 of the namespaces
 
 	listening chan netip.AddrPort
-	started   chan error // nil when the program has been let go
+	misses    chan netip.AddrPort
+	refusals  []*os.File
+	readers   sync.WaitGroup // of refusals
+	started   chan error     // nil when the program has been let go
 	done      chan struct{}
 	end       sync.Once
 	status    syscall.WaitStatus // until it is told: everything was killed
@@ -92,7 +95,7 @@ func Start(ctx context.Context, c Config) (*Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Box{dir: dir, listening: make(chan netip.AddrPort, 64), started: make(chan error, 1), done: make(chan struct{}), status: syscall.WaitStatus(syscall.SIGKILL), calls: map[uint64]chan answer{}}
+	b := &Box{dir: dir, listening: make(chan netip.AddrPort, 64), misses: make(chan netip.AddrPort, 64), started: make(chan error, 1), done: make(chan struct{}), status: syscall.WaitStatus(syscall.SIGKILL), calls: map[uint64]chan answer{}}
 	if err := b.start(c); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
@@ -173,7 +176,7 @@ func explainClone(err error) error {
 	case errors.Is(err, syscall.ENOSPC):
 		e.Fix = "sysctl user.max_user_namespaces=10000"
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		e.Fix = "allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1, on Ubuntu 24.04 install packaging/apparmor/tapedeck; in a container: --security-opt seccomp=unconfined --cap-add SYS_ADMIN"
+		e.Fix = namespaceFix()
 	default:
 		return err
 	}
@@ -201,6 +204,12 @@ func (b *Box) listen(c Config, release *os.File) {
 			b.tcp, err = listenerOf(fds)
 		case "udp":
 			b.udp, err = packetsOf(fds)
+		case "refused4", "refused6":
+			for _, fd := range fds {
+				f := os.NewFile(uintptr(fd), m.Kind)
+				b.refusals = append(b.refusals, f)
+				b.readers.Go(func() { b.readRefusals(f, m.Kind == "refused6") })
+			}
 		case "error":
 			err = m.err()
 		case "weak":
@@ -266,6 +275,11 @@ func (b *Box) finish(err error) {
 		unix.Close(b.ctl)
 		b.ctl = -1
 		b.mu.Unlock()
+		for _, f := range b.refusals {
+			f.Close()
+		}
+		b.readers.Wait()
+		close(b.misses)
 		close(b.listening)
 		os.RemoveAll(b.dir)
 		close(b.done)

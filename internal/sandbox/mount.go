@@ -54,7 +54,7 @@ func (w *world) proc() error {
 	err := newProc(at)
 	if errors.Is(err, unix.EPERM) && w.weak {
 		w.weaknesses = append(w.weaknesses, "the processes outside are seen in /proc: no new one can be mounted here ("+err.Error()+")")
-		return bind("/proc", at, true)
+		return bind("/proc", at, false) // programs write to their own part of it
 	}
 	return step("to mount proc", containerFix+"; or ask for a weaker sandbox", err)
 }

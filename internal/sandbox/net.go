@@ -32,7 +32,7 @@ func network(o stageOrders) (*ports, error) {
 		}
 	}
 	if err := routes(); err != nil {
-		return nil, step("to set up a network namespace", "on Ubuntu 24.04 install packaging/apparmor/tapedeck; "+containerFix, err)
+		return nil, step("to set up a network namespace", namespaceFix(), err)
 	}
 	// A program may listen at an address of the recorded machine. For IPv4 the
 	// routes are enough; a container may forbid this.
@@ -51,6 +51,19 @@ func network(o stageOrders) (*ports, error) {
 			return nil, step("to listen on port "+strconv.Itoa(s.port)+" in the sandbox", containerFix, err)
 		}
 		if err := send(ctlFD, message{Kind: s.kind}, fd); err != nil {
+			return nil, err
+		}
+		unix.Close(fd)
+	}
+	four, six, err := refusals()
+	if err != nil {
+		return nil, step("to listen for refused datagrams", containerFix, err)
+	}
+	for kind, fd := range map[string]int{"refused4": four, "refused6": six} {
+		if fd < 0 {
+			continue
+		}
+		if err := send(ctlFD, message{Kind: kind}, fd); err != nil {
 			return nil, err
 		}
 		unix.Close(fd)

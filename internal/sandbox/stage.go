@@ -104,8 +104,12 @@ func initStage() error {
 	if o.Own {
 		// The program owns none of the namespaces above it, and sees the user that it is.
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: o.UID, HostID: 0, Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: o.GID, HostID: 0, Size: 1}}
+		if o.Weak { // /proc may be that of another pid namespace: only itself finds itself there
+			cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+		} else {
+			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: o.UID, HostID: 0, Size: 1}}
+			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: o.GID, HostID: 0, Size: 1}}
+		}
 	}
 	if err := cmd.Start(); err != nil {
 		return step("a user namespace within another", "sysctl user.max_user_namespaces=10000", err)
@@ -140,7 +144,7 @@ func initStage() error {
 		}
 		if pid == cmd.Process.Pid {
 			_ = send(ctlFD, message{Kind: "exit", Status: uint32(ws)})
-			os.Exit(0) // and with it, everything else here
+			unix.Exit(0) // and with it, everything else here; at once, whatever this executable was built with
 		}
 	}
 }
@@ -161,6 +165,11 @@ func execStage() error {
 	o, err := readOrders(orderFD)
 	if err != nil {
 		return err
+	}
+	if o.Own && o.Weak {
+		if err := becomeUser(o); err != nil {
+			return step("a user namespace within another", namespaceFix(), err)
+		}
 	}
 	for _, e := range o.Env {
 		if path, ok := strings.CutPrefix(e, "PATH="); ok {
@@ -221,6 +230,17 @@ func execStage() error {
 		}
 	}
 	return step("to run "+path, "", unix.Exec(path, o.Args, o.Env))
+}
+
+// becomeUser says which user of the namespace above this one's is: the one that
+// runs tapedeck.
+func becomeUser(o stageOrders) error {
+	for _, w := range [][2]string{{"setgroups", "deny"}, {"uid_map", fmt.Sprintf("%d 0 1", o.UID)}, {"gid_map", fmt.Sprintf("%d 0 1", o.GID)}} {
+		if err := os.WriteFile("/proc/self/"+w[0], []byte(w[1]), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func dropCapabilities() error {
