@@ -8,11 +8,13 @@ import (
 )
 
 // Sleeps tells whether each of the program's threads sleeps, those too of
-// processes that their parents left behind: these are pid 1's. Pid 1 itself,
-// which is ours, does not count.
+// processes that their parents left behind.
 func (b *Box) Sleeps() bool {
-	for _, pid := range childrenOf(b.init) {
-		if !sleeps(pid) {
+	if !sleeps(b.pid) {
+		return false
+	}
+	for _, pid := range childrenOf(b.init, b.init) { // the kernel gives them to pid 1's first thread
+		if pid != b.pid && !sleeps(pid) {
 			return false
 		}
 	}
@@ -36,14 +38,11 @@ func (b *Box) Read() bool {
 	return true
 }
 
-func childrenOf(pid int) (all []int) {
-	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid)) // none: it has ended
-	for _, t := range tasks {
-		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, t.Name()))
-		for _, c := range bytes.Fields(children) {
-			if n, err := strconv.Atoi(string(c)); err == nil {
-				all = append(all, n)
-			}
+func childrenOf(pid, thread int) (all []int) {
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, thread)) // none: it has ended
+	for _, c := range bytes.Fields(children) {
+		if n, err := strconv.Atoi(string(c)); err == nil {
+			all = append(all, n)
 		}
 	}
 	return all
@@ -56,18 +55,21 @@ func sleeps(pid int) bool {
 		return true // it has ended
 	}
 	for _, t := range tasks {
-		dir := fmt.Sprintf("/proc/%d/task/%s/", pid, t.Name())
-		stat, err := os.ReadFile(dir + "stat")
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, t.Name()))
 		if err != nil {
 			continue
 		}
 		if i := bytes.LastIndexByte(stat, ')'); i < 0 || i+2 >= len(stat) || stat[i+2] != 'S' && stat[i+2] != 'Z' {
 			return false
 		}
-	}
-	for _, c := range childrenOf(pid) {
-		if !sleeps(c) {
-			return false
+		thread, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		for _, c := range childrenOf(pid, thread) {
+			if !sleeps(c) {
+				return false
+			}
 		}
 	}
 	return true
