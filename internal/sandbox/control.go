@@ -101,8 +101,15 @@ func orders(c Config, scratch string) (*os.File, error) {
 	return f, nil
 }
 
+// readOrders reads by a descriptor of its own: the next stage gets this one, and
+// a file of it that nobody holds is closed by the runtime.
 func readOrders(fd uintptr) (o stageOrders, err error) {
-	f := os.NewFile(fd, "orders")
+	own, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return o, err
+	}
+	f := os.NewFile(uintptr(own), "orders")
+	defer f.Close()
 	if _, err = f.Seek(0, io.SeekStart); err != nil {
 		return o, err
 	}
