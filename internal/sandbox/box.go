@@ -32,6 +32,7 @@ type Config struct {
 	Binds  []Bind
 
 	Hermetic bool
+	Weak     bool              // hermetic: do without what a container or file system forbids; Box.Weaknesses tells what
 	Show     []string          // hermetic: files and folders that the program may read beside the system's
 	Files    map[string][]byte // hermetic: what stands at a path instead of what is there
 
@@ -67,10 +68,14 @@ type Box struct {
 	init int // pid 1 of the namespaces
 
 	listening chan netip.AddrPort
-	started   chan error // nil when the program has been let go
+	misses    chan netip.AddrPort
+	refusals  []*os.File
+	readers   sync.WaitGroup // of refusals
+	started   chan error     // nil when the program has been let go
 	done      chan struct{}
 	end       sync.Once
-	status    syscall.WaitStatus
+	status    syscall.WaitStatus // until it is told: everything was killed
+	weak      []string
 	err       error
 
 	mu    sync.Mutex
@@ -90,7 +95,7 @@ func Start(ctx context.Context, c Config) (*Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Box{dir: dir, listening: make(chan netip.AddrPort, 64), started: make(chan error, 1), done: make(chan struct{}), calls: map[uint64]chan answer{}}
+	b := &Box{dir: dir, listening: make(chan netip.AddrPort, 64), misses: make(chan netip.AddrPort, 64), started: make(chan error, 1), done: make(chan struct{}), status: syscall.WaitStatus(syscall.SIGKILL), calls: map[uint64]chan answer{}}
 	if err := b.start(c); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
@@ -171,7 +176,7 @@ func explainClone(err error) error {
 	case errors.Is(err, syscall.ENOSPC):
 		e.Fix = "sysctl user.max_user_namespaces=10000"
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
-		e.Fix = "allow unprivileged user namespaces: sysctl kernel.unprivileged_userns_clone=1, on Ubuntu 24.04 install packaging/apparmor/tapedeck; in a container: --security-opt seccomp=unconfined --cap-add SYS_ADMIN"
+		e.Fix = namespaceFix()
 	default:
 		return err
 	}
@@ -181,7 +186,8 @@ func explainClone(err error) error {
 // listen takes what the stages report until they are gone.
 func (b *Box) listen(c Config, release *os.File) {
 	defer release.Close()
-	said := false
+	said, closed, ready := false, false, false
+	var listener *os.File
 	begin := func(err error) {
 		if !said {
 			said = true
@@ -198,24 +204,22 @@ func (b *Box) listen(c Config, release *os.File) {
 			b.tcp, err = listenerOf(fds)
 		case "udp":
 			b.udp, err = packetsOf(fds)
+		case "refused4", "refused6":
+			for _, fd := range fds {
+				f := os.NewFile(uintptr(fd), m.Kind)
+				b.refusals = append(b.refusals, f)
+				b.readers.Go(func() { b.readRefusals(f, m.Kind == "refused6") })
+			}
 		case "error":
 			err = m.err()
+		case "weak":
+			b.weak = append(b.weak, m.Found)
+		case "closed":
+			closed = true
 		case "program":
-			b.pid = pid
-			var listener *os.File
+			b.pid, ready = pid, true
 			if len(fds) > 0 {
 				listener = os.NewFile(uintptr(fds[0]), "seccomp")
-			}
-			if c.Hold != nil {
-				err = c.Hold(pid, listener)
-			} else if listener != nil {
-				listener.Close()
-			}
-			if err == nil {
-				_, err = release.Write([]byte{1})
-			}
-			if err == nil {
-				begin(nil)
 			}
 		case "listening":
 			if a, e := netip.ParseAddrPort(m.Addr); e == nil {
@@ -228,6 +232,19 @@ func (b *Box) listen(c Config, release *os.File) {
 			b.dialled(m, fds)
 		case "exit":
 			b.status = syscall.WaitStatus(m.Status)
+		}
+		if err == nil && closed && ready && !said {
+			if c.Hold != nil {
+				err = c.Hold(b.pid, listener)
+			} else if listener != nil {
+				listener.Close()
+			}
+			if err == nil {
+				_, err = release.Write([]byte{1})
+			}
+			if err == nil {
+				begin(nil)
+			}
 		}
 		if err != nil {
 			begin(err)
@@ -258,6 +275,11 @@ func (b *Box) finish(err error) {
 		unix.Close(b.ctl)
 		b.ctl = -1
 		b.mu.Unlock()
+		for _, f := range b.refusals {
+			f.Close()
+		}
+		b.readers.Wait()
+		close(b.misses)
 		close(b.listening)
 		os.RemoveAll(b.dir)
 		close(b.done)
@@ -275,6 +297,9 @@ func (b *Box) Wait() (syscall.WaitStatus, error) {
 	<-b.done
 	return b.status, b.err
 }
+
+// Weaknesses are what is not hermetic about it, if Config.Weak allowed that.
+func (b *Box) Weaknesses() []string { return b.weak }
 
 // Signal sends a signal to the program.
 func (b *Box) Signal(s syscall.Signal) error { return syscall.Kill(b.pid, s) }

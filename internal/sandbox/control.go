@@ -72,6 +72,7 @@ type stageOrders struct {
 	Env      []string          `json:"env"`
 	Binds    []Bind            `json:"binds"`
 	Hermetic bool              `json:"hermetic"`
+	Weak     bool              `json:"weak"`
 	Show     []string          `json:"show"`
 	Files    map[string][]byte `json:"files"`
 	Filter   []unix.SockFilter `json:"filter"`
@@ -88,7 +89,7 @@ func orders(c Config, scratch string) (*os.File, error) {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "orders")
-	err = json.NewEncoder(f).Encode(stageOrders{Args: c.Args, Dir: c.Dir, Env: c.Env, Binds: c.Binds, Hermetic: c.Hermetic, Show: c.Show, Files: c.Files,
+	err = json.NewEncoder(f).Encode(stageOrders{Args: c.Args, Dir: c.Dir, Env: c.Env, Binds: c.Binds, Hermetic: c.Hermetic, Weak: c.Weak, Show: c.Show, Files: c.Files,
 		Filter: c.Filter, Persona: c.Persona, Scratch: scratch, Own: c.Hermetic || os.Getuid() != 0, UID: os.Getuid(), GID: os.Getgid(), Pass: len(c.Pass)})
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
@@ -100,8 +101,15 @@ func orders(c Config, scratch string) (*os.File, error) {
 	return f, nil
 }
 
+// readOrders reads by a descriptor of its own: the next stage gets this one, and
+// a file of it that nobody holds is closed by the runtime.
 func readOrders(fd uintptr) (o stageOrders, err error) {
-	f := os.NewFile(fd, "orders")
+	own, err := unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return o, err
+	}
+	f := os.NewFile(uintptr(own), "orders")
+	defer f.Close()
 	if _, err = f.Seek(0, io.SeekStart); err != nil {
 		return o, err
 	}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -11,51 +12,61 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mounts gives the sandbox its files.
-func mounts(o stageOrders) error {
+// mounts gives the sandbox its files. What it returns is this user namespace's
+// limit of namespaces below it, to be written once they are made, or nil.
+func mounts(o stageOrders) (*os.File, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return step("a mount namespace", containerFix, err)
+		return nil, step("a mount namespace", containerFix, err)
 	}
 	if o.Hermetic {
-		return step("mounts in a user namespace", containerFix, hermetic(o))
+		limit, err := hermetic(o)
+		return limit, step("mounts in a user namespace", containerFix, err)
 	}
 	for _, b := range o.Binds {
-		if err := bindOver("", b); err != nil {
-			return step("to show a file at "+b.Target, "", err)
+		if err := bindOver("/", b); err != nil {
+			return nil, step("to show a file at "+b.Target, "", err)
 		}
 	}
 	// Name services that would answer by another way than DNS.
 	for _, socket := range []string{"/run/nscd/socket", "/run/systemd/resolve/io.systemd.Resolve"} {
 		if _, err := os.Stat(socket); err == nil {
 			if err := unix.Mount("/dev/null", socket, "", unix.MS_BIND, ""); err != nil {
-				return step("to hide "+socket, "", err)
+				return nil, step("to hide "+socket, "", err)
 			}
 		}
 	}
-	return newProc("/proc")
+	err := newProc("/proc")
+	if errors.Is(err, unix.EPERM) {
+		err = nil // a container may forbid it: the program sees the container's
+	}
+	return nil, step("to mount proc", containerFix, err)
 }
 
-// newProc shows the processes of the sandbox alone. A container may forbid it;
-// then the program sees the container's.
+// newProc shows the processes of the sandbox alone.
 func newProc(at string) error {
-	err := unix.Mount("proc", at, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-	if errors.Is(err, unix.EPERM) {
-		if at == "/proc" {
-			return nil
-		}
-		err = bind("/proc", at, true)
+	return unix.Mount("proc", at, "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+}
+
+// proc is newProc in the new root. A container may forbid it, since parts of its
+// own are hidden; then a weak sandbox shows the container's.
+func (w *world) proc() error {
+	at := w.root + "/proc"
+	err := newProc(at)
+	if errors.Is(err, unix.EPERM) && w.weak {
+		w.weaknesses = append(w.weaknesses, "the processes outside are seen in /proc: no new one can be mounted here ("+err.Error()+")")
+		return bind("/proc", at, false) // programs write to their own part of it
 	}
-	return step("to mount proc", containerFix, err)
+	return step("to mount proc", containerFix+"; or ask for a weaker sandbox", err)
 }
 
 // bindOver shows a file below root.
 func bindOver(root string, b Bind) error {
-	target, err := filepath.EvalSymlinks(filepath.Join(root, b.Target))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // nobody opens it, then
-	}
+	target, err := inside(root, b.Target)
 	if err != nil {
 		return err
+	}
+	if _, err := os.Lstat(target); errors.Is(err, fs.ErrNotExist) {
+		return nil // nobody opens it, then
 	}
 	return bind(b.Source, target, true)
 }
@@ -86,15 +97,15 @@ const selfInside = "/.tapedeck/stage"
 
 // hermetic makes a root of its own: what belongs to the system, what is to be
 // shown, and nothing else.
-func hermetic(o stageOrders) error {
+func hermetic(o stageOrders) (*os.File, error) {
 	root := filepath.Join(o.Scratch, "root")
 	if err := os.Mkdir(root, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	if err := unix.Mount("tmpfs", root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
-		return err
+		return nil, err
 	}
-	w := &world{root: root}
+	w := &world{root: root, weak: o.Weak}
 	for _, name := range []string{"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"} {
 		w.do(w.system("/" + name))
 	}
@@ -107,11 +118,11 @@ func hermetic(o stageOrders) error {
 	for _, name := range slices.Concat(etcPaths(), java) {
 		w.do(w.show(name, true))
 	}
-	if _, err := os.Stat(root + "/etc/ssl/private"); err == nil {
-		w.do(unix.Mount("tmpfs", root+"/etc/ssl/private", "tmpfs", unix.MS_RDONLY, "mode=700"))
-	}
+	w.do(w.hidePrivate("/etc"))
 	w.do(w.devices())
-	w.do(newProc(root + "/proc"))
+	w.do(w.proc())
+	// A second lock beside the filter, where the kernel lets us have it.
+	limit, _ := os.OpenFile(root+"/proc/sys/user/max_user_namespaces", os.O_WRONLY, 0)
 	w.do(w.maskProc())
 	w.do(w.layer("/opt"))
 	for _, path := range o.Show {
@@ -125,27 +136,33 @@ func hermetic(o stageOrders) error {
 		w.do(bindOver(root, b))
 	}
 	w.do(w.self())
+	for _, weakness := range w.weaknesses {
+		w.do(send(ctlFD, message{Kind: "weak", Found: weakness}))
+	}
 	if w.err != nil {
-		return w.err
+		return nil, w.err
 	}
 	if err := unix.Chdir(root); err != nil {
-		return err
+		return nil, err
 	}
 	if err := unix.PivotRoot(".", "."); err != nil {
-		return err
+		return nil, err
 	}
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return err
+		return nil, err
 	}
 	// The root folder itself, not what is mounted below it.
-	return unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	return limit, unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 }
 
 // world is a root folder that is being furnished. The first error stays.
 type world struct {
-	root string
-	n    int // layers
-	err  error
+	root       string
+	n          int // names given in .tapedeck
+	pieced     int // entries shown one by one
+	weak       bool
+	weaknesses []string
+	err        error
 }
 
 func (w *world) do(err error) {
@@ -223,6 +240,31 @@ func (w *world) show(path string, everybody bool) error {
 	return bind(path, at, true)
 }
 
+// hidePrivate hides what not everybody may read on the host: keys, passwords.
+func (w *world) hidePrivate(dir string) error {
+	return filepath.WalkDir(w.root+dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		fi, err := d.Info()
+		switch {
+		case err != nil || d.Type()&fs.ModeSymlink != 0:
+			return nil // a link is as private as what it leads to
+		case d.IsDir() && fi.Mode().Perm()&0o005 != 0o005:
+			if err := unix.Mount("tmpfs", path, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, "mode=700"); err != nil {
+				return err
+			}
+			return fs.SkipDir
+		case !d.IsDir() && fi.Mode().Perm()&0o004 == 0:
+			return unix.Mount("/dev/null", path, "", unix.MS_BIND, "")
+		}
+		return nil
+	})
+}
+
 func (w *world) mountPoint(at string) error {
 	f, err := os.OpenFile(at, os.O_CREATE|os.O_RDONLY, 0o644)
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.EROFS) {
@@ -234,81 +276,6 @@ func (w *world) mountPoint(at string) error {
 	return f.Close()
 }
 
-// layer shows a folder under an overlay: what is written is thrown away, and a
-// server's socket in it can't be reached, as it could through a bind. A file is bound.
-func (w *world) layer(path string) error {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return nil // not here
-	}
-	if real != path {
-		if err := w.link(path, real); err != nil {
-			return err
-		}
-	}
-	if inSystem(real) || real == "/" {
-		return nil
-	}
-	fi, err := os.Stat(real)
-	if err != nil {
-		return nil
-	}
-	if !fi.IsDir() {
-		if !fi.Mode().IsRegular() {
-			return nil // a socket, a device
-		}
-		return w.show(real, false)
-	}
-	at := w.root + real
-	if err := os.MkdirAll(at, 0o755); err != nil {
-		return err
-	}
-	w.n++
-	base := filepath.Join(w.root, ".tapedeck/upper", string(rune('a'+w.n%26))+strings.Repeat("x", w.n/26))
-	if err := os.MkdirAll(base+"/up", 0o755); err != nil {
-		return err
-	}
-	if err := os.Mkdir(base+"/work", 0o755); err != nil {
-		return err
-	}
-	_ = os.Chmod(base+"/up", fi.Mode().Perm())
-	data := "lowerdir=" + escapeOverlay(real) + ",upperdir=" + escapeOverlay(base+"/up") + ",workdir=" + escapeOverlay(base+"/work") + ",userxattr"
-	if err := unix.Mount("overlay", at, "overlay", unix.MS_NOSUID|unix.MS_NODEV, data); err == nil {
-		return nil
-	}
-	// Some file systems and mounts below it forbid that: read-only, then.
-	return bind(real, at, true)
-}
-
-// link makes the symbolic links of path that lead to its real place.
-func (w *world) link(path, real string) error {
-	dir := filepath.Dir(path)
-	realDir, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		return err
-	}
-	if realDir != dir {
-		if err := w.link(dir, realDir); err != nil {
-			return err
-		}
-	}
-	to, err := os.Readlink(filepath.Join(realDir, filepath.Base(path)))
-	if err != nil {
-		return nil // not a link itself
-	}
-	at := filepath.Join(w.root, realDir, filepath.Base(path))
-	if inSystem(realDir) {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
-		return err
-	}
-	if err := os.Symlink(to, at); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
-}
-
 func inSystem(path string) bool {
 	for _, dir := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sys", "/dev"} {
 		if path == dir || strings.HasPrefix(path, dir+"/") {
@@ -316,34 +283,6 @@ func inSystem(path string) bool {
 		}
 	}
 	return false
-}
-
-func escapeOverlay(path string) string {
-	return strings.NewReplacer(`\`, `\\`, ",", `\,`, ":", `\:`).Replace(path)
-}
-
-// file puts content at a path; over what is mounted there, if need be.
-func (w *world) file(path string, content []byte) error {
-	at := w.root + path
-	if fi, err := os.Lstat(at); err == nil && fi.Mode()&fs.ModeSymlink != 0 {
-		if err := os.Remove(at); err != nil {
-			return err
-		}
-	}
-	if err := os.MkdirAll(filepath.Dir(at), 0o755); err == nil {
-		if err := os.WriteFile(at, content, 0o644); err == nil {
-			return nil
-		}
-	}
-	w.n++
-	source := filepath.Join(w.root, ".tapedeck", "file"+strings.Repeat("x", w.n))
-	if err := os.WriteFile(source, content, 0o444); err != nil {
-		return err
-	}
-	if err := bind(source, at, true); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 func (w *world) devices() error {
@@ -379,12 +318,37 @@ func (w *world) maskProc() error {
 			return err
 		}
 	}
+	stat, err := os.ReadFile(w.root + "/proc/stat")
+	if err == nil {
+		err = w.file("/proc/stat", sinceBoot(stat))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	for path, content := range map[string]string{"/proc/uptime": "1000.00 1000.00\n", "/proc/sys/kernel/random/boot_id": "00000000-0000-4000-8000-000000000000\n"} {
 		if err := w.file(path, []byte(content)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sinceBoot is /proc/stat with as many processors, and else as after a boot in
+// 1970: what ran on the machine before the program, and since when, is not told.
+func sinceBoot(stat []byte) []byte {
+	var b bytes.Buffer
+	for line := range bytes.Lines(stat) {
+		fields := bytes.Fields(line)
+		for i, f := range fields {
+			if i > 0 {
+				b.WriteString(" 0")
+			} else {
+				b.Write(f)
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
 }
 
 // self shows this executable, for the next stage.

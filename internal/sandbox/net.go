@@ -32,8 +32,11 @@ func network(o stageOrders) (*ports, error) {
 		}
 	}
 	if err := routes(); err != nil {
-		return nil, step("to set up a network namespace", "on Ubuntu 24.04 install packaging/apparmor/tapedeck; "+containerFix, err)
+		return nil, step("to set up a network namespace", namespaceFix(), err)
 	}
+	// A program may listen at an address of the recorded machine. For IPv4 the
+	// routes are enough; a container may forbid this.
+	_ = os.WriteFile("/proc/sys/net/ipv6/ip_nonlocal_bind", []byte("1"), 0)
 	p, err := redirect()
 	if err != nil {
 		return nil, step("nftables in a network namespace", "load the modules nf_tables, nft_chain_nat and nft_redir", err)
@@ -48,6 +51,19 @@ func network(o stageOrders) (*ports, error) {
 			return nil, step("to listen on port "+strconv.Itoa(s.port)+" in the sandbox", containerFix, err)
 		}
 		if err := send(ctlFD, message{Kind: s.kind}, fd); err != nil {
+			return nil, err
+		}
+		unix.Close(fd)
+	}
+	four, six, err := refusals()
+	if err != nil {
+		return nil, step("to listen for refused datagrams", containerFix, err)
+	}
+	for kind, fd := range map[string]int{"refused4": four, "refused6": six} {
+		if fd < 0 {
+			continue
+		}
+		if err := send(ctlFD, message{Kind: kind}, fd); err != nil {
 			return nil, err
 		}
 		unix.Close(fd)

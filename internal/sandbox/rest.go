@@ -7,8 +7,19 @@ import (
 	"strconv"
 )
 
-// Sleeps tells whether each of the program's threads sleeps.
-func (b *Box) Sleeps() bool { return sleeps(b.pid) }
+// Sleeps tells whether each of the program's threads sleeps, those too of
+// processes that their parents left behind.
+func (b *Box) Sleeps() bool {
+	if !sleeps(b.pid) {
+		return false
+	}
+	for _, pid := range childrenOf(b.init, b.init) { // the kernel gives them to pid 1's first thread
+		if pid != b.pid && !sleeps(pid) {
+			return false
+		}
+	}
+	return true
+}
 
 // Read tells whether the program has read all that came to its connections. The
 // kernel goes through all its sockets for that, which takes a millisecond.
@@ -27,6 +38,16 @@ func (b *Box) Read() bool {
 	return true
 }
 
+func childrenOf(pid, thread int) (all []int) {
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, thread)) // none: it has ended
+	for _, c := range bytes.Fields(children) {
+		if n, err := strconv.Atoi(string(c)); err == nil {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
 // sleeps looks at a process and those below it.
 func sleeps(pid int) bool {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
@@ -34,20 +55,19 @@ func sleeps(pid int) bool {
 		return true // it has ended
 	}
 	for _, t := range tasks {
-		dir := fmt.Sprintf("/proc/%d/task/%s/", pid, t.Name())
-		stat, err := os.ReadFile(dir + "stat")
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, t.Name()))
 		if err != nil {
 			continue
 		}
 		if i := bytes.LastIndexByte(stat, ')'); i < 0 || i+2 >= len(stat) || stat[i+2] != 'S' && stat[i+2] != 'Z' {
 			return false
 		}
-		children, err := os.ReadFile(dir + "children")
+		thread, err := strconv.Atoi(t.Name())
 		if err != nil {
 			continue
 		}
-		for _, c := range bytes.Fields(children) {
-			if n, err := strconv.Atoi(string(c)); err == nil && !sleeps(n) {
+		for _, c := range childrenOf(pid, thread) {
+			if !sleeps(c) {
 				return false
 			}
 		}

@@ -1,15 +1,14 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -56,6 +55,9 @@ func step(need, fix string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if u := (*UnavailableError)(nil); errors.As(err, &u) {
+		return u // it was said nearer to the cause
+	}
 	return &UnavailableError{Need: need, Found: err.Error(), Fix: fix}
 }
 
@@ -82,9 +84,11 @@ func initStage() error {
 	if err != nil {
 		return err
 	}
-	if err := mounts(o); err != nil {
+	limit, err := mounts(o)
+	if err != nil {
 		return err
 	}
+	ignoreTerminal()
 	cmd := exec.Command("/proc/self/exe")
 	if o.Hermetic {
 		cmd.Path = selfInside
@@ -100,11 +104,19 @@ func initStage() error {
 	if o.Own {
 		// The program owns none of the namespaces above it, and sees the user that it is.
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: o.UID, HostID: 0, Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: o.GID, HostID: 0, Size: 1}}
+		if o.Weak { // /proc may be that of another pid namespace: only itself finds itself there
+			cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+		} else {
+			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: o.UID, HostID: 0, Size: 1}}
+			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: o.GID, HostID: 0, Size: 1}}
+		}
 	}
 	if err := cmd.Start(); err != nil {
 		return step("a user namespace within another", "sysctl user.max_user_namespaces=10000", err)
+	}
+	if limit != nil {
+		_, _ = limit.WriteString("0")
+		limit.Close()
 	}
 	if o.Hermetic {
 		if err := hideSelf(); err != nil {
@@ -113,6 +125,9 @@ func initStage() error {
 	}
 	// Others of this user are not to look into this process.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return err
+	}
+	if err := send(ctlFD, message{Kind: "closed"}); err != nil {
 		return err
 	}
 	unix.Close(waitFD) // only the exec stage waits
@@ -129,7 +144,18 @@ func initStage() error {
 		}
 		if pid == cmd.Process.Pid {
 			_ = send(ctlFD, message{Kind: "exit", Status: uint32(ws)})
-			os.Exit(0) // and with it, everything else here
+			unix.Exit(0) // and with it, everything else here; at once, whatever this executable was built with
+		}
+	}
+}
+
+// ignoreTerminal leaves what the terminal sends to the whole group, such as
+// Ctrl-C, to the program: the runtime would end this process, and with it all.
+// The program, which comes of it later, does not inherit that.
+func ignoreTerminal() {
+	for _, s := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM} {
+		if !signal.Ignored(s) { // as under nohup: that is inherited
+			signal.Notify(make(chan os.Signal, 1), s)
 		}
 	}
 }
@@ -139,6 +165,11 @@ func execStage() error {
 	o, err := readOrders(orderFD)
 	if err != nil {
 		return err
+	}
+	if o.Own && o.Weak {
+		if err := becomeUser(o); err != nil {
+			return step("a user namespace within another", namespaceFix(), err)
+		}
 	}
 	for _, e := range o.Env {
 		if path, ok := strings.CutPrefix(e, "PATH="); ok {
@@ -201,6 +232,17 @@ func execStage() error {
 	return step("to run "+path, "", unix.Exec(path, o.Args, o.Env))
 }
 
+// becomeUser says which user of the namespace above this one's is: the one that
+// runs tapedeck.
+func becomeUser(o stageOrders) error {
+	for _, w := range [][2]string{{"setgroups", "deny"}, {"uid_map", fmt.Sprintf("%d 0 1", o.UID)}, {"gid_map", fmt.Sprintf("%d 0 1", o.GID)}} {
+		if err := os.WriteFile("/proc/self/"+w[0], []byte(w[1]), 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func dropCapabilities() error {
 	for i := uintptr(0); i <= unix.CAP_LAST_CAP; i++ {
 		_ = unix.Prctl(unix.PR_CAPBSET_DROP, i, 0, 0, 0) // those that the kernel does not know
@@ -225,84 +267,4 @@ func install(f []unix.SockFilter) error {
 		return e
 	}
 	return nil
-}
-
-// answerDials connects to the program as the parent asks, from within.
-func answerDials(stageOrders) {
-	var wg sync.WaitGroup
-	for {
-		m, _, _, err := receive(ctlFD)
-		if err != nil {
-			break
-		}
-		wg.Go(func() {
-			fd, errno := dialInside(m)
-			reply := message{Kind: "dialled", ID: m.ID, Errno: uint32(errno)}
-			if errno != 0 {
-				_ = send(ctlFD, reply)
-				return
-			}
-			_ = send(ctlFD, reply, fd)
-			unix.Close(fd)
-		})
-	}
-	wg.Wait()
-	os.Exit(125) // the parent is gone
-}
-
-func dialInside(m message) (int, syscall.Errno) {
-	from, err := netip.ParseAddrPort(m.Addr)
-	if err != nil {
-		return -1, syscall.EINVAL
-	}
-	var last syscall.Errno
-	for range max(1, m.Patience) {
-		for _, six := range []bool{from.Addr().Is6() && !from.Addr().Is4In6(), from.Addr().Is4()} {
-			fd, e := connectInside(from, m.Port, six)
-			if e == 0 {
-				return fd, 0
-			}
-			last = e
-		}
-		if m.Patience > 1 {
-			time.Sleep(10 * time.Millisecond)
-		}
-	}
-	return -1, last
-}
-
-// connectInside binds to the peer's own address, which is local here as every
-// address is, and connects to the program.
-func connectInside(from netip.AddrPort, port uint16, six bool) (int, syscall.Errno) {
-	family := unix.AF_INET
-	var src, dst unix.Sockaddr
-	if six {
-		family = unix.AF_INET6
-		src, dst = &unix.SockaddrInet6{Port: int(from.Port()), Addr: from.Addr().As16()}, &unix.SockaddrInet6{Port: int(port), Addr: netip.IPv6Loopback().As16()}
-	} else {
-		ip := from.Addr().Unmap()
-		if !ip.Is4() {
-			ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-		}
-		src, dst = &unix.SockaddrInet4{Port: int(from.Port()), Addr: ip.As4()}, &unix.SockaddrInet4{Port: int(port), Addr: [4]byte{127, 0, 0, 1}}
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err == nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, ownMark)
-		if from.Port() != 0 || !from.Addr().IsLoopback() {
-			err = unix.Bind(fd, src)
-		}
-		if err == nil {
-			err = unix.Connect(fd, dst)
-		}
-		if err != nil {
-			unix.Close(fd)
-		}
-	}
-	if err != nil {
-		e, _ := err.(syscall.Errno)
-		return -1, e
-	}
-	return fd, 0
 }
