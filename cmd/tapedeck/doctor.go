@@ -168,6 +168,11 @@ func tryVM(ctx context.Context, term *ui.Term) (string, error) {
 
 // tryInputs runs a program in the sandbox, hermetic and with its clock.
 func tryInputs(ctx context.Context, _ *ui.Term) (string, error) {
+	for _, f := range sandbox.Probe(ctx) {
+		if !f.Works {
+			return "", &exttool.Missing{Need: f.Need + " to " + f.Name, Found: f.Found, Fix: f.Fix}
+		}
+	}
 	world, err := vtime.New(vtime.Options{Clock: true, Random: true})
 	if err != nil {
 		return "", err
@@ -175,10 +180,6 @@ func tryInputs(ctx context.Context, _ *ui.Term) (string, error) {
 	defer world.Close()
 	begin := time.Now()
 	box, err := sandbox.Start(ctx, sandbox.Config{Args: []string{"/bin/true"}, Dir: "/", Hermetic: true, Filter: world.Filter(), Hold: world.Attach})
-	var no *sandbox.UnavailableError
-	if errors.As(err, &no) {
-		return "", &exttool.Missing{Need: no.Need, Found: no.Found, Fix: no.Fix, Err: err}
-	}
 	if err != nil {
 		return "", err
 	}

@@ -21,6 +21,7 @@ type replayOptions struct {
 	whatIf []string
 	stall  time.Duration
 	show   []string
+	weak   bool
 	env    []string
 	quiet  bool
 	json   bool
@@ -64,6 +65,7 @@ Exit codes:
 	f.StringVar(&o.order, "order", "total", "how much of the recorded order of inputs to keep: total, session or any")
 	f.StringArrayVar(&o.whatIf, "what-if", nil, "change one answer: `'http:17 timeout'`, reset, slow 2s, status 503; repeatable")
 	f.DurationVar(&o.stall, "stall", 10*time.Second, "without progress for so long, a held back answer is a divergence")
+	f.BoolVar(&o.weak, "weak", false, "where this machine forbids a part of the sandbox, do without it; the verdict says so")
 	f.StringArrayVar(&o.show, "show", nil, "`PATH` that the program may read in the sandbox; repeatable")
 	f.StringArrayVar(&o.env, "env", nil, "set `NAME=VALUE` for the program, instead of what was recorded; repeatable")
 	o.outputFlags.add(f)

@@ -92,7 +92,7 @@ func (o *replayOptions) inputs(command []string) (opt replay.InputsOptions, err 
 		}
 		opt.Env = append(opt.Env, e)
 	}
-	opt.Stall, opt.Show = o.stall, o.show
+	opt.Stall, opt.Show, opt.Weak = o.stall, o.show, o.weak
 	return opt, nil
 }
 
@@ -132,6 +132,9 @@ func inputsVerdict(r *replay.InputsReport) []string {
 	}
 	lines := []string{fmt.Sprintf("%s: %s, %s, order %s, output %s, in %s; not repeated: %s", word, r.Outcome, strings.Join(counts, ", "), r.Report.Order,
 		r.Output, r.Elapsed.Round(10*time.Millisecond), strings.Join(r.Outside, ", "))}
+	if !r.Hermetic {
+		lines = append(lines, "not hermetic: "+strings.Join(r.Weak, "; "))
+	}
 	for _, w := range r.WhatIf {
 		lines = append(lines, "what if: "+w)
 	}

@@ -33,15 +33,17 @@ type InputsOptions struct {
 	Mode     order.Mode
 	WhatIf   []play.WhatIf
 	Stall    time.Duration
+	Weak     bool            // do without what this machine forbids of the sandbox; the report says what
 	Show     []string        // files that the program may read beside the system's and its own
 	Scrubber *scrub.Scrubber // of what is compared; the salt must be the recording's, or tokens differ
 }
 
 // InputsReport is what a replay of inputs showed.
 type InputsReport struct {
-	Kind      string `json:"recorder"`
-	Identical bool   `json:"identical"` // no divergence, and the recorded output and end
-	Hermetic  bool   `json:"hermetic"`
+	Kind      string   `json:"recorder"`
+	Identical bool     `json:"identical"` // no divergence, and the recorded output and end
+	Hermetic  bool     `json:"hermetic"`
+	Weak      []string `json:"weak,omitempty"` // what is not hermetic about it
 	play.Report
 	Outcome  string        `json:"outcome"`
 	ExitCode int           `json:"exit_code"`
@@ -77,7 +79,7 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	if err != nil {
 		return nil, err
 	}
-	c := sandbox.Config{Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Show: slices.Concat(o.Show, programFiles(command, cwd, env)),
+	c := sandbox.Config{Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Weak: o.Weak, Show: slices.Concat(o.Show, programFiles(command, cwd, env)),
 		Files: map[string][]byte{"/etc/resolv.conf": []byte("nameserver 192.0.2.53\n"), "/etc/hosts": []byte("127.0.0.1 localhost tapedeck\n::1 localhost\n"), "/etc/hostname": []byte("tapedeck\n"),
 			"/etc/nsswitch.conf": []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n")}}
 	for _, path := range replaced.Named { // of the machine that recorded
@@ -137,7 +139,7 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	rep := &InputsReport{Kind: "inputs", Hermetic: true, Report: player.Report(), Outside: vtime.Outside(), Stdout: out.bytes(), Stderr: errs.bytes(), Elapsed: time.Since(begin)}
+	rep := &InputsReport{Kind: "inputs", Hermetic: len(box.Weaknesses()) == 0, Weak: box.Weaknesses(), Report: player.Report(), Outside: vtime.Outside(), Stdout: out.bytes(), Stderr: errs.bytes(), Elapsed: time.Since(begin)}
 	outcome := record.Outcome{Code: status.ExitStatus()}
 	if status.Signaled() {
 		outcome.Signal, outcome.Code = status.Signal(), 128+int(status.Signal())
