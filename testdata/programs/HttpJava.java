@@ -4,7 +4,7 @@ import java.util.UUID;
 
 /** java HttpJava URL: what httpgo does, with the JDK's client. */
 public class HttpJava {
-	static final HttpClient client = HttpClient.newHttpClient();
+	static HttpClient client;
 
 	static void ask(String url, String body) throws Exception {
 		HttpRequest.Builder b = HttpRequest.newBuilder(URI.create(url));
@@ -16,6 +16,7 @@ public class HttpJava {
 
 	public static void main(String[] args) throws Exception {
 		UUID first = UUID.randomUUID(), second = UUID.randomUUID(); // before TLS, whose threads draw too
+		client = HttpClient.newHttpClient();
 		System.out.println("uuid " + first);
 		ask(args[0] + "/now", null);
 		ask(args[0] + "/echo", "{\"id\":\"" + second + "\",\"customer\":\"ada@example.com\"}");
