@@ -74,14 +74,14 @@ func TestBindOverLink(t *testing.T) {
 // group, pid 1 too: only the program decides what comes of it.
 func TestSignalsOfTheTerminal(t *testing.T) {
 	out, status := run(t, Config{Hermetic: true, Args: []string{"python3", "-c", `
-import signal, time
+import signal, socket, time
 got = []
 signal.signal(signal.SIGINT, lambda *_: got.append(1))
-print("ready", flush=True)
-end = time.time() + 2
+ready = socket.create_server(("127.0.0.1", 8080))
+end = time.time() + 10
 while not got and time.time() < end: time.sleep(.01)
 time.sleep(.2); print("got", len(got)); raise SystemExit(7)`}}, "", func(b *Box) {
-		time.Sleep(300 * time.Millisecond)
+		<-b.Listening()
 		_ = syscall.Kill(b.init, syscall.SIGINT)
 		_ = syscall.Kill(b.init, syscall.SIGTERM)
 		_ = syscall.Kill(b.init, syscall.SIGHUP)
@@ -108,9 +108,18 @@ func TestKilled(t *testing.T) {
 // TestSleepsWithOrphans has a process that its parent left behind and that computes.
 func TestSleepsWithOrphans(t *testing.T) {
 	rests := make(chan bool, 1)
-	run(t, Config{Hermetic: true}, "(sh -c 'while :; do :; done' &) ; sleep 1", func(b *Box) {
-		time.Sleep(500 * time.Millisecond)
+	run(t, Config{Hermetic: true, Args: []string{"python3", "-c", `
+import os, socket, time
+if os.fork() == 0:
+    if os.fork() == 0:
+        while os.getppid() != 1: pass
+        ready = socket.create_server(("127.0.0.1", 8080))
+        while True: pass
+    os._exit(0)
+os.wait(); time.sleep(30)`}}, "", func(b *Box) {
+		<-b.Listening()
 		rests <- b.Sleeps()
+		b.Close()
 	})
 	if <-rests {
 		t.Error("a process computes, and the sandbox is said to rest")
@@ -129,7 +138,7 @@ l=socket.create_server((sys.argv[1],8080), family=socket.AF_INET6 if ":" in sys.
 			if l.Addr().Is6() {
 				from = "[2001:db8::50]:54280"
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
 			c, err := b.Dial(ctx, netip.MustParseAddrPort(from), l.Port())
 			if err != nil {

@@ -99,9 +99,10 @@ echo everyone > /etc/ssl/open/cert; chmod 644 /etc/ssl/open/cert`)
 // the sandbox's.
 func TestNamespaceLimit(t *testing.T) {
 	ready := make(chan string, 1)
-	run(t, Config{Hermetic: true}, "sleep 1", func(b *Box) {
+	run(t, Config{Hermetic: true}, "sleep 30", func(b *Box) {
 		out, _ := exec.Command("nsenter", "--preserve-credentials", "-U", "-t", strconv.Itoa(b.init), "unshare", "-U", "true").CombinedOutput()
 		ready <- string(out)
+		b.Close()
 	})
 	if out := <-ready; !strings.Contains(out, "No space left") {
 		t.Errorf("a namespace within the sandbox's: %q", out)
