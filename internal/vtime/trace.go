@@ -241,15 +241,25 @@ func call(tid int, regs unix.PtraceRegs, nr uint64, args ...uint64) (int64, erro
 	if err := unix.PtraceSetRegs(tid, &r); err != nil {
 		return 0, err
 	}
-	ws, err := next(tid, func() error { return unix.PtraceCont(tid, 0) })
-	if err != nil {
-		return 0, err
-	}
-	if !ws.Stopped() || ws.StopSignal() != unix.SIGTRAP {
-		return 0, fmt.Errorf("the program was interrupted as it began (%#x)", uint32(ws))
-	}
-	if err := unix.PtraceGetRegs(tid, &r); err != nil {
-		return 0, err
+	// A signal may come meanwhile, or a stop of another kind: the call goes on, and
+	// the signal is sent again afterwards.
+	for {
+		ws, err := next(tid, func() error { return unix.PtraceCont(tid, 0) })
+		if err != nil {
+			return 0, err
+		}
+		if !ws.Stopped() {
+			return 0, fmt.Errorf("the program ended as it began (%#x)", uint32(ws))
+		}
+		if err := unix.PtraceGetRegs(tid, &r); err != nil {
+			return 0, err
+		}
+		if ws.StopSignal() == unix.SIGTRAP && r.Rip == regs.Rip+3 { // behind the int3
+			break
+		}
+		if event := uint32(ws) >> 16; event == 0 && ws.StopSignal() != unix.SIGTRAP {
+			defer func() { _ = unix.Kill(tid, ws.StopSignal()) }()
+		}
 	}
 	if _, err := unix.PtracePokeText(tid, at, saved); err != nil {
 		return 0, err
