@@ -47,6 +47,24 @@ func (w *World) trace(pid int) {
 
 const wNoThread = 0x20000000 // __WNOTHREAD: only what this thread traces
 
+// known tells whether a thread has its process.
+func (w *World) known(tid int) bool {
+	select {
+	case <-w.thread(tid).known:
+		return true
+	default:
+		return false
+	}
+}
+
+// letGo lets a child go on that stopped before anybody knew whose it is.
+func (w *World) letGo(child int) {
+	if w.early[child] {
+		delete(w.early, child)
+		_ = unix.PtraceCont(child, 0) // it may have been killed
+	}
+}
+
 // sameProcess tells threads from processes: clone makes both.
 func sameProcess(a, b int) bool {
 	_, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", a, b))
@@ -78,10 +96,15 @@ func (w *World) stopped(tid int, ws unix.WaitStatus) {
 		sig = 0
 	case unix.PTRACE_EVENT_CLONE, unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK:
 		if child, err := unix.PtraceGetEventMsg(tid); err == nil {
+			defer w.letGo(int(child))
 			w.born(tid, int(child), event == unix.PTRACE_EVENT_CLONE && sameProcess(tid, int(child)))
 		}
 		sig = 0
 	case unix.PTRACE_EVENT_STOP:
+		if !w.known(tid) { // a child whose parent's stop is still to be seen
+			w.early[tid] = true
+			return
+		}
 		switch unix.Signal(sig) {
 		case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU: // job control
 			_, _, _ = unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_LISTEN, uintptr(tid), 0, 0, 0, 0)

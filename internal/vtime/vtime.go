@@ -55,6 +55,7 @@ type World struct {
 	threads map[int]*thread
 	sleeps  map[uint64]*sleep // by notification
 	stats   Stats
+	early   map[int]bool // children that stopped too early; the tracing thread's alone
 }
 
 // Stats say what was done, and what could not be.
@@ -94,7 +95,7 @@ func New(o Options) (*World, error) {
 		return nil, err
 	}
 	w := &World{opt: o, state: os.NewFile(uintptr(fd), "clock"), off: o.Wall - o.Mono, ended: make(chan struct{}), attached: make(chan error, 1),
-		threads: map[int]*thread{}, sleeps: map[uint64]*sleep{}}
+		threads: map[int]*thread{}, sleeps: map[uint64]*sleep{}, early: map[int]bool{}}
 	size := os.Getpagesize()
 	if err := w.state.Truncate(int64(2 * size)); err != nil {
 		return nil, err
@@ -217,6 +218,14 @@ func (w *World) thread(tid int) *thread {
 
 func (w *World) adopt(tid int, p *process) {
 	t := w.thread(tid)
+	select {
+	case <-t.known: // an earlier thread of that number, whose end was not seen
+		t = &thread{known: make(chan struct{})}
+		w.mu.Lock()
+		w.threads[tid] = t
+		w.mu.Unlock()
+	default:
+	}
 	t.process = p
 	close(t.known)
 }
