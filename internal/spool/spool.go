@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 )
@@ -74,7 +75,7 @@ func Open(dir string, opt Options) (*Spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock(lock); err != nil {
 		lock.Close()
 		return nil, &BusyError{Dir: dir, Err: err}
 	}
@@ -84,6 +85,18 @@ func Open(dir string, opt Options) (*Spool, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// flock takes the lock. A process that is being started has the descriptors of
+// the one that starts it for a moment, and so a lock that was just given up.
+func flock(lock *os.File) error {
+	for try := 0; ; try++ {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || try == 20 {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // resume finds the number of the next record. A segment that a crash left is
