@@ -15,6 +15,7 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
 	"github.com/tapedeck-dev/tapedeck/internal/match"
+	"github.com/tapedeck-dev/tapedeck/internal/wire"
 	"github.com/tapedeck-dev/tapedeck/internal/wire/http"
 )
 
@@ -53,7 +54,7 @@ func (p *Player) http(c net.Conn, scheme string, dst netip.AddrPort, session str
 			return
 		}
 		if x.Upgrade > 0 && x.Upgrade <= len(p.opt.Cassette.Streams) {
-			p.stream(&prefixed{c, r.Rest()}, nil, p.opt.Cassette.Streams[x.Upgrade-1])
+			p.stream(&wire.Prefixed{Conn: c, Head: r.Rest()}, nil, p.opt.Cassette.Streams[x.Upgrade-1])
 			return
 		}
 		if strings.EqualFold(m.Get("Connection"), "close") || x.Response == nil || strings.EqualFold(x.Response.Get("Connection"), "close") {
@@ -84,7 +85,7 @@ func (p *Player) answer(c net.Conn, w *bufio.Writer, x *cassette.Exchange, s *se
 	case "reset":
 		_ = p.gate.Wait(background, s.answer)
 		p.skipAnswer(s)
-		reset(c)
+		wire.Abort(c)
 		return false
 	case "timeout": // nothing comes, ever; the program gives up
 		_ = p.gate.Wait(background, s.answer)
@@ -104,7 +105,7 @@ func (p *Player) answer(c net.Conn, w *bufio.Writer, x *cassette.Exchange, s *se
 	if m == nil {
 		p.skipAnswer(s)
 		if x.End == "reset" {
-			reset(c)
+			wire.Abort(c)
 		}
 		return false
 	}
@@ -147,7 +148,7 @@ func (p *Player) answer(c net.Conn, w *bufio.Writer, x *cassette.Exchange, s *se
 	p.skipAnswer(s)
 	switch {
 	case x.End == "reset":
-		reset(c)
+		wire.Abort(c)
 		return false
 	case m.Truncated != "", x.End == "closed":
 		return false

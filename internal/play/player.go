@@ -9,12 +9,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
 	"github.com/tapedeck-dev/tapedeck/internal/match"
 	"github.com/tapedeck-dev/tapedeck/internal/order"
+	"github.com/tapedeck-dev/tapedeck/internal/wire"
+	wirehttp "github.com/tapedeck-dev/tapedeck/internal/wire/http"
 )
 
 // Options of a replay.
@@ -223,8 +224,8 @@ func (p *Player) missed(m *match.Miss) {
 
 // Packet answers a DNS question; nil is no answer, as was recorded.
 func (p *Player) Packet(q []byte) []byte {
-	name, kind, err := question(q)
-	if err != nil {
+	name, kind, ok := wirehttp.Question(q)
+	if !ok {
 		return nil
 	}
 	p.mu.Lock()
@@ -258,7 +259,7 @@ func (p *Player) Serve(c net.Conn, dst netip.AddrPort) {
 	d := p.dests[dst]
 	if d == nil {
 		p.missed(&match.Miss{Request: "connect to " + dst.String(), Cause: match.NewCall})
-		reset(c)
+		wire.Abort(c)
 		return
 	}
 	p.mu.Lock()
@@ -269,7 +270,7 @@ func (p *Player) Serve(c net.Conn, dst netip.AddrPort) {
 	p.mu.Unlock()
 	if conn.Refused == "refused" || conn.Refused == "unreachable" || conn.Refused == "timeout" {
 		p.gate.Happened(p.opened[conn.ID])
-		reset(c)
+		wire.Abort(c)
 		return
 	}
 	if !d.http && !d.tls {
@@ -280,12 +281,12 @@ func (p *Player) Serve(c net.Conn, dst netip.AddrPort) {
 	if _, err := io.ReadFull(c, first); err != nil {
 		return
 	}
-	live := net.Conn(&prefixed{c, first})
+	live := net.Conn(&wire.Prefixed{Conn: c, Head: first})
 	scheme, name := "http", dst.Addr().String()
 	if first[0] == 22 {
 		if conn.Refused == "tls" {
 			p.gate.Happened(p.opened[conn.ID])
-			reset(c)
+			wire.Abort(c)
 			return
 		}
 		scheme = "https"
@@ -314,37 +315,3 @@ func (p *Player) Serve(c net.Conn, dst netip.AddrPort) {
 	}
 	p.http(live, scheme, dst, session)
 }
-
-type prefixed struct {
-	net.Conn
-	head []byte
-}
-
-func (p *prefixed) Read(b []byte) (int, error) {
-	if len(p.head) > 0 {
-		n := copy(b, p.head)
-		p.head = p.head[n:]
-		return n, nil
-	}
-	return p.Conn.Read(b)
-}
-
-// reset ends a connection so that the program sees an error.
-func reset(c net.Conn) {
-	for {
-		switch t := c.(type) {
-		case *tls.Conn:
-			c = t.NetConn()
-			continue
-		case *prefixed:
-			c = t.Conn
-			continue
-		case *net.TCPConn:
-			_ = t.SetLinger(0)
-		}
-		c.Close()
-		return
-	}
-}
-
-func lower(s string) string { return strings.ToLower(s) }

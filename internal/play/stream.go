@@ -11,6 +11,7 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
 	"github.com/tapedeck-dev/tapedeck/internal/match"
+	"github.com/tapedeck-dev/tapedeck/internal/wire"
 )
 
 // stream plays bytes that nobody decoded: what came to the program is sent in
@@ -27,7 +28,7 @@ func (p *Player) stream(c net.Conn, d *dest, s *cassette.Stream) {
 	}
 	if s == nil {
 		p.missed(&match.Miss{Request: "another connection to " + d.conns[0].Peer.String(), Cause: match.ExtraRepeat})
-		reset(c)
+		wire.Abort(c)
 		return
 	}
 	p.mu.Lock()
@@ -76,7 +77,7 @@ func (p *Player) stream(c net.Conn, d *dest, s *cassette.Stream) {
 		}
 	}
 	if s.End == "reset" {
-		reset(c)
+		wire.Abort(c)
 	}
 }
 
@@ -93,19 +94,6 @@ func (p *Player) drifted(id string, fields ...match.Field) {
 }
 
 func shown(b []byte) string { return string(b[:min(len(b), 200)]) }
-
-// question names what a DNS message asks.
-func question(b []byte) (name, kind string, err error) {
-	var q dnsmessage.Parser
-	if _, err := q.Start(b); err != nil {
-		return "", "", err
-	}
-	one, err := q.Question()
-	if err != nil {
-		return "", "", err
-	}
-	return lower(one.Name.String()), one.Type.String()[len("Type"):], nil
-}
 
 // refuse says that there is no such name.
 func refuse(q []byte) []byte {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -27,8 +28,8 @@ type Config struct {
 	Dir    string
 	Env    []string
 	Stdin  *os.File // nil is /dev/null
-	Stdout *os.File
-	Stderr *os.File
+	Stdout io.Writer
+	Stderr io.Writer
 	Binds  []Bind
 
 	Hermetic bool
@@ -37,13 +38,9 @@ type Config struct {
 	Files    map[string][]byte // hermetic: what stands at a path instead of what is there
 
 	Filter  []unix.SockFilter                      // a seccomp filter with a listener of its own, or nil
-	Pass    []*os.File                             // the program inherits them, from descriptor PassFD on, until it closes them
 	Persona uint                                   // personality(2) bits, such as that of setarch -R
 	Hold    func(pid int, listener *os.File) error // called when all is ready but the exec; pid is this process's name for it
 }
-
-// PassFD is the descriptor of the first file in Config.Pass.
-const PassFD = 200
 
 // UnavailableError is a sandbox that this machine does not let us make.
 type UnavailableError struct {
@@ -67,6 +64,7 @@ type Box struct {
 	pid  int
 	init int // pid 1 of the namespaces
 
+	conns     chan connection // that go out
 	listening chan netip.AddrPort
 	misses    chan netip.AddrPort
 	refusals  []*os.File
@@ -95,7 +93,7 @@ func Start(ctx context.Context, c Config) (*Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Box{dir: dir, listening: make(chan netip.AddrPort, 64), misses: make(chan netip.AddrPort, 64), started: make(chan error, 1), done: make(chan struct{}), status: syscall.WaitStatus(syscall.SIGKILL), calls: map[uint64]chan answer{}}
+	b := &Box{dir: dir, conns: make(chan connection), listening: make(chan netip.AddrPort, 64), misses: make(chan netip.AddrPort, 64), started: make(chan error, 1), done: make(chan struct{}), status: syscall.WaitStatus(syscall.SIGKILL), calls: map[uint64]chan answer{}}
 	if err := b.start(c); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
@@ -143,7 +141,7 @@ func (b *Box) start(c Config) error {
 	b.cmd.Args = []string{stageInit}
 	b.cmd.Env = []string{"GOMAXPROCS=2", "GODEBUG=asyncpreemptoff=1"}
 	b.cmd.Stdin, b.cmd.Stdout, b.cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
-	b.cmd.ExtraFiles = append([]*os.File{theirs, wait, order}, c.Pass...)
+	b.cmd.ExtraFiles = []*os.File{theirs, wait, order}
 	b.cmd.SysProcAttr = isolation(c)
 	if err := b.cmd.Start(); err != nil {
 		release.Close()
@@ -201,7 +199,9 @@ func (b *Box) listen(c Config, release *os.File) {
 		}
 		switch m.Kind {
 		case "tcp":
-			b.tcp, err = listenerOf(fds)
+			if b.tcp, err = listenerOf(fds); err == nil {
+				go b.route()
+			}
 		case "udp":
 			b.udp, err = packetsOf(fds)
 		case "refused4", "refused6":
@@ -286,9 +286,6 @@ func (b *Box) finish(err error) {
 	})
 }
 
-// Pid is the program, in this process's pid namespace.
-func (b *Box) Pid() int { return b.pid }
-
 // Done is closed when everything in the sandbox has ended.
 func (b *Box) Done() <-chan struct{} { return b.done }
 
@@ -319,12 +316,6 @@ func (b *Box) Listening() <-chan netip.AddrPort { return b.listening }
 // program sees from as its peer.
 func (b *Box) Dial(ctx context.Context, from netip.AddrPort, port uint16) (net.Conn, error) {
 	return b.dial(ctx, message{Kind: "dial", Addr: from.String(), Port: port, Patience: 500})
-}
-
-// DialInside connects to a port of the sandbox's loopback, if something listens
-// there now.
-func (b *Box) DialInside(ctx context.Context, from netip.AddrPort, port uint16) (net.Conn, error) {
-	return b.dial(ctx, message{Kind: "dial", Addr: from.String(), Port: port, Patience: 1})
 }
 
 func (b *Box) dial(ctx context.Context, m message) (net.Conn, error) {

@@ -80,7 +80,6 @@ type stageOrders struct {
 	Scratch  string            `json:"scratch"`
 	Own      bool              `json:"own"` // a user namespace of its own
 	UID, GID int
-	Pass     int `json:"pass"`
 }
 
 func orders(c Config, scratch string) (*os.File, error) {
@@ -90,7 +89,7 @@ func orders(c Config, scratch string) (*os.File, error) {
 	}
 	f := os.NewFile(uintptr(fd), "orders")
 	err = json.NewEncoder(f).Encode(stageOrders{Args: c.Args, Dir: c.Dir, Env: c.Env, Binds: c.Binds, Hermetic: c.Hermetic, Weak: c.Weak, Show: c.Show, Files: c.Files,
-		Filter: c.Filter, Persona: c.Persona, Scratch: scratch, Own: c.Hermetic || os.Getuid() != 0, UID: os.Getuid(), GID: os.Getgid(), Pass: len(c.Pass)})
+		Filter: c.Filter, Persona: c.Persona, Scratch: scratch, Own: c.Hermetic || os.Getuid() != 0, UID: os.Getuid(), GID: os.Getgid()})
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // answerDials connects to the program as the parent asks, from within.
-func answerDials(stageOrders) {
+func answerDials() {
 	var wg sync.WaitGroup
 	for {
 		m, _, _, err := receive(ctlFD)

@@ -3,13 +3,16 @@ package sandbox
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/nftables"
@@ -223,41 +226,68 @@ func procAddr(text string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(a.Unmap(), uint16(p)), nil
 }
 
-// Unread is how many bytes wait at the program's end of a connection that it
-// opened, for it to read them; -1 if it has closed that end.
-func (b *Box) Unread(program, peer netip.AddrPort) int64 {
-	file := fmt.Sprintf("/proc/%d/net/tcp", b.init)
-	if program.Addr().Unmap().Is6() {
-		file += "6"
-	}
-	for _, file := range []string{file, fmt.Sprintf("/proc/%d/net/tcp6", b.init)} { // an IPv6 socket may speak IPv4
-		sockets, err := readSockets(file)
-		if err != nil {
-			return -1
-		}
-		for _, s := range sockets {
-			if s.local == program && s.peer == peer {
-				return int64(s.unread)
-			}
-		}
-	}
-	return -1
+// connection is one that the program opened.
+type connection struct {
+	net.Conn
+	dst netip.AddrPort
 }
 
 // Accept returns the next connection that the program opened, and where it
-// wanted to go. One to a loopback port is among them unless the program itself
-// was seen to listen there.
+// wanted to go. What it says to itself over loopback is not among them.
 func (b *Box) Accept() (net.Conn, netip.AddrPort, error) {
-	c, err := b.tcp.AcceptTCP()
-	if err != nil {
-		return nil, netip.AddrPort{}, err
+	select {
+	case c := <-b.conns:
+		return c.Conn, c.dst, nil
+	case <-b.done:
+		return nil, netip.AddrPort{}, net.ErrClosed
 	}
-	dst, err := originalDst(c)
-	if err != nil {
+}
+
+// route takes the connections that the kernel redirects to us.
+func (b *Box) route() {
+	for {
+		c, err := b.tcp.AcceptTCP()
+		if err != nil {
+			return // the end
+		}
+		dst, err := originalDst(c)
+		switch {
+		case err != nil:
+			c.Close()
+		case dst.Addr().IsLoopback():
+			go b.loopback(connection{c, dst})
+		default:
+			b.out(connection{c, dst})
+		}
+	}
+}
+
+func (b *Box) out(c connection) {
+	select {
+	case b.conns <- c:
+	case <-b.done:
 		c.Close()
-		return b.Accept()
 	}
-	return c, dst, nil
+}
+
+// loopback joins the program with itself, if it listens there: before that was
+// seen, the connection came here. Else a server outside is meant.
+func (b *Box) loopback(c connection) {
+	own, err := b.dial(context.Background(), message{Kind: "dial", Addr: netip.AddrPortFrom(c.dst.Addr(), 0).String(), Port: c.dst.Port(), Patience: 1})
+	if err != nil {
+		b.out(c)
+		return
+	}
+	defer c.Close()
+	defer own.Close()
+	var wg sync.WaitGroup
+	one := func(to, from net.Conn) {
+		_, _ = io.Copy(to, from) // the other end sees the end
+		_ = to.(*net.TCPConn).CloseWrite()
+	}
+	wg.Go(func() { one(own, c.Conn) })
+	one(c.Conn, own)
+	wg.Wait()
 }
 
 func originalDst(c *net.TCPConn) (dst netip.AddrPort, err error) {

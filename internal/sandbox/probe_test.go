@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -106,21 +105,5 @@ func TestNamespaceLimit(t *testing.T) {
 	})
 	if out := <-ready; !strings.Contains(out, "No space left") {
 		t.Errorf("a namespace within the sandbox's: %q", out)
-	}
-}
-
-func TestProfile(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join("..", "..", "packaging", "apparmor", "tapedeck"))
-	if err != nil {
-		t.Skip(err) // run from elsewhere
-	}
-	parser, err := exec.LookPath("apparmor_parser")
-	if err != nil {
-		t.Skip(err)
-	}
-	c := exec.Command(parser, "-QK")
-	c.Stdin = strings.NewReader(string(b))
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -25,7 +25,6 @@ const (
 	ctlFD   = 3
 	waitFD  = 4
 	orderFD = 5
-	passFD  = 6 // of the first passed file, in the stages
 )
 
 // Main runs a stage if this process is one, and does not return then. It is
@@ -97,7 +96,7 @@ func initStage() error {
 	cmd.Env = []string{"GOMAXPROCS=1"}
 	cmd.Dir = "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	for fd := uintptr(ctlFD); fd < uintptr(passFD+o.Pass); fd++ {
+	for fd := uintptr(ctlFD); fd <= orderFD; fd++ {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(fd, "inherited"))
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -131,7 +130,7 @@ func initStage() error {
 		return err
 	}
 	unix.Close(waitFD) // only the exec stage waits
-	go answerDials(o)
+	go answerDials()
 	go watchListeners(marks)
 	for {
 		var ws syscall.WaitStatus
@@ -187,8 +186,7 @@ func execStage() error {
 		if err := dropCapabilities(); err != nil {
 			return err
 		}
-	}
-	if o.Own { // there is nothing to gain in this namespace, and filters want it
+		// There is nothing to gain in this namespace, and filters want it.
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return err
 		}
@@ -198,13 +196,6 @@ func execStage() error {
 			return step("personality(2)", containerFix, e)
 		}
 	}
-	for i := range o.Pass { // out of the way of the program's own descriptors
-		if err := unix.Dup3(passFD+i, PassFD+i, 0); err != nil {
-			return err
-		}
-		unix.Close(passFD + i)
-	}
-	m := message{Kind: "program"}
 	var fds []int
 	if o.Filter != nil {
 		fd, err := installListener(o.Filter)
@@ -213,7 +204,7 @@ func execStage() error {
 		}
 		fds = append(fds, fd)
 	}
-	if err := send(ctlFD, m, fds...); err != nil {
+	if err := send(ctlFD, message{Kind: "program"}, fds...); err != nil {
 		return err
 	}
 	for _, fd := range fds {

@@ -13,35 +13,11 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/wire"
 )
 
-// prefixed is a connection of which the beginning was read already.
-type prefixed struct {
-	net.Conn
-	head []byte
-}
-
-func (p *prefixed) Read(b []byte) (int, error) {
-	if len(p.head) > 0 {
-		n := copy(b, p.head)
-		p.head = p.head[n:]
-		return n, nil
-	}
-	return p.Conn.Read(b)
-}
-
-func (p *prefixed) CloseWrite() error { return closeWrite(p.Conn) }
-
-func closeWrite(c net.Conn) error {
-	if h, ok := c.(interface{ CloseWrite() error }); ok {
-		return h.CloseWrite()
-	}
-	return nil
-}
-
 // whoSpeaks waits for the first bytes of either side, as in some protocols the
 // server speaks first, and returns both sides with nothing of them lost. first
 // is what the program said, if it alone spoke. If err is set, a side ended
 // before anything was said.
-func whoSpeaks(program, peer net.Conn) (p, q *prefixed, first []byte, dir wire.Dir, err error) {
+func whoSpeaks(program, peer net.Conn) (p, q *wire.Prefixed, first []byte, dir wire.Dir, err error) {
 	type read struct {
 		b   []byte
 		err error
@@ -69,7 +45,7 @@ func whoSpeaks(program, peer net.Conn) (p, q *prefixed, first []byte, dir wire.D
 	case b = <-theirs:
 		dir, a = wire.In, callOff(program, ours)
 	}
-	p, q = &prefixed{Conn: program, head: a.b}, &prefixed{Conn: peer, head: b.b}
+	p, q = &wire.Prefixed{Conn: program, Head: a.b}, &wire.Prefixed{Conn: peer, Head: b.b}
 	if len(a.b) == 0 && len(b.b) == 0 {
 		if err = a.err; dir == wire.In {
 			err = b.err
@@ -152,7 +128,7 @@ func (t *Tap) copy(id uint64, dir wire.Dir, to, from net.Conn) {
 			t.put(wire.Chunk{ID: id, Op: wire.Data, Dir: dir, Data: slices.Clone(buf[:n])})
 			if _, e := to.Write(buf[:n]); e != nil && err == nil {
 				// Whoever does not listen any more has ended the other way too.
-				reset(from)
+				wire.Abort(from)
 				return
 			}
 		}
@@ -163,20 +139,11 @@ func (t *Tap) copy(id uint64, dir wire.Dir, to, from net.Conn) {
 			}
 			t.put(wire.Chunk{ID: id, Op: op, Dir: dir})
 			if op == wire.Reset {
-				reset(to)
+				wire.Abort(to)
 			} else {
-				_ = closeWrite(to)
+				_ = wire.CloseWrite(to)
 			}
 			return
 		}
 	}
-}
-
-// relay copies without looking.
-func relay(a, b net.Conn) {
-	var wg sync.WaitGroup
-	wg.Go(func() { _, _ = io.Copy(a, b); _ = closeWrite(a) })
-	_, _ = io.Copy(b, a)
-	_ = closeWrite(b)
-	wg.Wait()
 }

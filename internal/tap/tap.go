@@ -5,7 +5,6 @@ package tap
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net"
@@ -26,9 +25,6 @@ type Options struct {
 	CA    *trust.CA
 	Roots *x509.CertPool // who vouches for the real peers; nil: whom this machine trusts
 	Now   func() cassette.Time
-	// Inside dials within the program's network, for what it says to itself. It
-	// may be nil.
-	Inside func(ctx context.Context, from netip.AddrPort, port uint16) (net.Conn, error)
 }
 
 // Tap is a proxy. Its methods may be called by several goroutines.
@@ -101,19 +97,12 @@ func (t *Tap) Outgoing(c net.Conn, dst netip.AddrPort) {
 	info := &wire.Conn{ID: t.ids.Add(1), Peer: dst}
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
-	if dst.Addr().IsLoopback() && t.opt.Inside != nil {
-		if own, err := t.opt.Inside(ctx, netip.AddrPortFrom(dst.Addr(), 0), dst.Port()); err == nil {
-			defer own.Close()
-			relay(c, own) // the program talks to itself: no input
-			return
-		}
-	}
 	var d net.Dialer
 	up, err := d.DialContext(ctx, "tcp", dst.String())
 	if err != nil {
 		info.Refused = refusal(err)
 		t.put(wire.Chunk{ID: info.ID, Op: wire.Open, Conn: info})
-		reset(c)
+		wire.Abort(c)
 		return
 	}
 	if !t.hold(up) {
@@ -149,7 +138,7 @@ func (t *Tap) Incoming(peer net.Conn, port uint16, dial func(context.Context, ne
 	defer cancel()
 	c, err := dial(ctx, from, port)
 	if err != nil {
-		reset(peer)
+		wire.Abort(peer)
 		return
 	}
 	if !t.hold(c) {
@@ -210,21 +199,4 @@ func ending(err error) wire.Op {
 		return wire.Reset
 	}
 	return wire.Fin
-}
-
-// reset ends a connection so that its peer sees an error, not an end.
-func reset(c net.Conn) {
-	if p, ok := c.(*prefixed); ok {
-		c = p.Conn
-	}
-	if s, ok := c.(*tls.Conn); ok {
-		c = s.NetConn()
-		if p, ok := c.(*prefixed); ok {
-			c = p.Conn
-		}
-	}
-	if tcp, ok := c.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	c.Close()
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
 
@@ -52,9 +53,9 @@ func Assemble(spoolDir, scratch string, w Cassette) (Summary, error) {
 type sequenced struct {
 	tick  uint64
 	event cassette.Event
+	conn  *cassette.Conn
 	id    func() string // numbers are given in the order of the events
-	open  *cassette.Conn
-	first func() // gives the number
+	first func()        // gives the number
 }
 
 type stream struct {
@@ -149,9 +150,9 @@ func (a *assembly) take(rec spool.Record) error {
 	return nil
 }
 
-func (a *assembly) add(m moment, e cassette.Event) *sequenced {
+func (a *assembly) add(m moment, c *cassette.Conn, e cassette.Event) *sequenced {
 	e.Time = m.time
-	s := &sequenced{tick: m.tick, event: e}
+	s := &sequenced{tick: m.tick, event: e, conn: c}
 	a.all.events = append(a.all.events, s)
 	return s
 }
@@ -179,7 +180,8 @@ func (a *assembly) conn(r *reader) error {
 	c.Proto, c.Name, c.ALPN, c.Refused = string(r.part()), string(r.part()), string(r.part()), string(r.part())
 	a.conns[id] = c
 	dir, _ := dirs(c.Incoming)
-	a.add(at, cassette.Event{Kind: cassette.ConnOpen, Dir: dir, Thread: c.Thread, Note: c.Refused}).open = c
+	e := a.add(at, c, cassette.Event{Kind: cassette.ConnOpen, Dir: dir, Thread: c.Thread, Note: c.Refused})
+	e.id, e.first = connID(c), func() { a.sum.Conns++; c.ID = a.sum.Conns }
 	return nil
 }
 
@@ -202,8 +204,12 @@ func (a *assembly) closing(r *reader) error {
 	if reset == 1 {
 		e.Note = "reset"
 	}
-	a.add(at, e).id = func() string { return fmt.Sprintf("conn:%d", c.ID) }
+	a.add(at, c, e).id = connID(c)
 	return nil
+}
+
+func connID(c *cassette.Conn) func() string {
+	return func() string { return fmt.Sprintf("conn:%d", c.ID) }
 }
 
 func (a *assembly) exchange(r *reader) error {
@@ -254,10 +260,10 @@ func (a *assembly) exchange(r *reader) error {
 			if i == 0 {
 				kind = begin
 			}
-			s := a.add(p.at, cassette.Event{Kind: kind, Dir: dir, Off: p.off, Len: p.len})
+			s := a.add(p.at, c, cassette.Event{Kind: kind, Dir: dir, Off: p.off, Len: p.len})
 			s.id = id
 		}
-		a.add(last, cassette.Event{Kind: end, Dir: dir}).id = id
+		a.add(last, c, cassette.Event{Kind: end, Dir: dir}).id = id
 		return m, nil
 	}
 	start := len(a.all.events)
@@ -274,7 +280,6 @@ func (a *assembly) exchange(r *reader) error {
 	for i := start; i < len(a.all.events); i++ {
 		e := a.all.events[i]
 		e.event.Trace, e.event.Span, e.event.Thread = x.TraceID, x.SpanID, c.Thread
-		e.within(c)
 	}
 	a.all.events[start].first = func() { a.sum.Exchanges++; x.ID = a.sum.Exchanges; x.Conn = c.ID }
 	a.all.exchanges = append(a.all.exchanges, x)
@@ -282,12 +287,6 @@ func (a *assembly) exchange(r *reader) error {
 		a.upgraded[conn] = x
 	}
 	return nil
-}
-
-// within remembers the connection, whose number is not known yet.
-func (s *sequenced) within(c *cassette.Conn) {
-	id := s.id
-	s.id = func() string { s.event.Conn = c.ID; return id() }
 }
 
 func headEnd(b []byte) int {
@@ -342,9 +341,8 @@ func (a *assembly) data(r *reader) error {
 	if dir == 1 {
 		side, name = &s.in, "in"
 	}
-	e := a.add(at, cassette.Event{Kind: cassette.Data, Dir: name, Off: int64(len(*side)), Len: int64(len(b))})
+	e := a.add(at, c, cassette.Event{Kind: cassette.Data, Dir: name, Off: int64(len(*side)), Len: int64(len(b))})
 	e.id = func() string { return fmt.Sprintf("tcp:%d", s.s.ID) }
-	e.within(c)
 	if !s.numbered {
 		s.numbered = true
 		x := a.upgraded[conn]
@@ -365,62 +363,46 @@ func (a *assembly) dns(r *reader) error {
 	_ = r.n()
 	c := a.of(r, conn)
 	q := &cassette.Query{Question: slices.Clone(r.part()), Answer: slices.Clone(r.part()), Server: c.Peer}
-	q.Name, q.Type = question(q.Question)
+	var ok bool
+	if q.Name, q.Type, ok = Question(q.Question); !ok {
+		q.Name, q.Type = ".", "?"
+	}
 	id := func() string { return fmt.Sprintf("dns:%d", q.ID) }
-	e := a.add(asked, cassette.Event{Kind: cassette.Question, Dir: "out"})
+	e := a.add(asked, c, cassette.Event{Kind: cassette.Question, Dir: "out"})
 	e.id, e.first = id, func() { a.sum.Queries++; q.ID, q.Conn = a.sum.Queries, c.ID }
-	a.add(answered, cassette.Event{Kind: cassette.Answer, Dir: "in"}).id = id
+	a.add(answered, c, cassette.Event{Kind: cassette.Answer, Dir: "in"}).id = id
 	a.all.queries = append(a.all.queries, q)
 	return nil
 }
 
-// question names what a DNS message asks.
-func question(b []byte) (name, kind string) {
+// Question names what a DNS message asks: the name in lower case, and the type.
+func Question(b []byte) (name, kind string, ok bool) {
 	var p dnsmessage.Parser
 	if _, err := p.Start(b); err != nil {
-		return ".", "?"
+		return "", "", false
 	}
 	q, err := p.Question()
 	if err != nil {
-		return ".", "?"
+		return "", "", false
 	}
-	return lower(q.Name.String()), q.Type.String()[len("Type"):]
-}
-
-func lower(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c + 32
-		}
-	}
-	return string(b)
+	return strings.ToLower(q.Name.String()), strings.TrimPrefix(q.Type.String(), "Type"), true
 }
 
 // write numbers the events and hands everything over.
 func (a *assembly) write() (Summary, error) {
 	events := a.all.events
 	slices.SortStableFunc(events, func(x, y *sequenced) int { return cmp.Compare(x.tick, y.tick) })
-	for i := range events {
-		s := events[i]
-		if s.open != nil {
-			a.sum.Conns++
-			s.open.ID = a.sum.Conns
-			if err := a.w.Conn(s.open); err != nil {
-				return a.sum, err
-			}
-		}
+	for _, s := range events {
 		if s.first != nil {
 			s.first()
 		}
 	}
-	for i := range events {
-		s := events[i]
-		s.event.Seq = uint64(i + 1)
-		if s.open != nil {
-			s.event.ID, s.event.Conn = fmt.Sprintf("conn:%d", s.open.ID), s.open.ID
-		} else if s.id != nil {
-			s.event.ID = s.id()
+	for i, s := range events {
+		s.event.Seq, s.event.ID, s.event.Conn = uint64(i+1), s.id(), s.conn.ID
+		if s.event.Kind == cassette.ConnOpen {
+			if err := a.w.Conn(s.conn); err != nil {
+				return a.sum, err
+			}
 		}
 		if err := a.w.Event(s.event); err != nil {
 			return a.sum, err

@@ -2,6 +2,7 @@ package http
 
 import (
 	"io"
+	"strings"
 
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
 )
@@ -42,7 +43,7 @@ func (r *Reader) Next() (*cassette.Message, error) {
 		if r.p.msg != nil && !asked && r.Continue != nil {
 			asked = true
 			for name, value := range cassette.Fields(r.p.msg.head) {
-				if lower(name) == "expect" && lower(value) == "100-continue" {
+				if strings.EqualFold(name, "expect") && strings.EqualFold(value, "100-continue") {
 					r.Continue()
 				}
 			}
