@@ -33,18 +33,17 @@ internal/watch:
 internal/record/inputs: internal/cassette internal/record internal/sandbox internal/scrub internal/spool internal/tap internal/trust internal/vtime internal/wire/http
 internal/warc:
 internal/cassette: internal/warc
-internal/cassette/convert: internal/cassette
 internal/wire: internal/cassette
 internal/wire/http: internal/cassette internal/scrub internal/spool internal/wire
 internal/trust:
 internal/tap: internal/trust internal/wire internal/cassette
 internal/order: internal/cassette
-internal/match: internal/cassette internal/scrub
-internal/play: internal/cassette internal/match internal/order internal/wire/http
+internal/match: internal/cassette
+internal/play: internal/cassette internal/match internal/order internal/wire internal/wire/http
 internal/sandbox:
-internal/vtime:
+internal/vtime: internal/sandbox
 internal/vm: internal/exttool internal/record
-internal/replay: bundle internal/cassette internal/exttool internal/match internal/order internal/play internal/record internal/record/rr internal/sandbox internal/scrub internal/trust internal/vm internal/vtime
+internal/replay: bundle internal/cassette internal/exttool internal/order internal/play internal/record internal/record/rr internal/sandbox internal/scrub internal/trust internal/vm internal/vtime
 internal/rewind: internal/exttool
 internal/seal: bundle
 internal/seal/cloudkms: internal/seal

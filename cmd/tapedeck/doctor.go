@@ -179,7 +179,18 @@ func tryInputs(ctx context.Context, _ *ui.Term) (string, error) {
 	}
 	defer world.Close()
 	begin := time.Now()
-	box, err := sandbox.Start(ctx, sandbox.Config{Args: []string{"/bin/true"}, Dir: "/", Hermetic: true, Filter: world.Filter(), Hold: world.Attach})
+	dir, err := os.MkdirTemp("", "tapedeck-doctor-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	c := sandbox.Config{Args: []string{"/bin/true"}, Dir: "/", Hermetic: true}
+	stop, err := world.Enter(&c, dir)
+	if err != nil {
+		return "", err
+	}
+	defer stop()
+	box, err := sandbox.Start(ctx, c)
 	if err != nil {
 		return "", err
 	}

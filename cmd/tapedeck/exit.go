@@ -8,6 +8,7 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
+	"github.com/tapedeck-dev/tapedeck/internal/replay"
 	"github.com/tapedeck-dev/tapedeck/internal/rewind"
 	"github.com/tapedeck-dev/tapedeck/internal/seal"
 	"github.com/tapedeck-dev/tapedeck/internal/vm"
@@ -86,6 +87,7 @@ func exitCode(err error) int {
 	var destroyed *seal.DestroyedError
 	var unavailable *seal.UnavailableError
 	var file *seal.FileError
+	var private *replay.PrivateError
 	switch {
 	case errors.As(err, &missing), errors.As(err, &unavailable):
 		return exitMissing
@@ -95,7 +97,7 @@ func exitCode(err error) int {
 		return exitFindings
 	case errors.Is(err, bundle.ErrNoBundle):
 		return exitNoBundle
-	case errors.As(err, &locked), errors.As(err, &key), errors.As(err, &destroyed), errors.As(err, &file):
+	case errors.As(err, &locked), errors.As(err, &key), errors.As(err, &destroyed), errors.As(err, &file), errors.As(err, &private):
 		return exitRefused
 	case errors.Is(err, bundle.ErrDamaged), errors.Is(err, bundle.ErrNotBundle):
 		return exitDamaged

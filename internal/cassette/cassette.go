@@ -33,12 +33,12 @@ type Conn struct {
 	ID       int
 	Peer     netip.AddrPort // whom the program dialled, or who dialled it
 	Port     uint16         // of the program, on which it was dialled; 0 if it dialled itself
-	Proto    string         // "http/1.1", "h2", "dns", or "tcp" for bytes that nobody decoded
+	Proto    string         // "http/1.1", "dns", or "tcp" for bytes that nobody decoded
 	Name     string         // the peer's: from the TLS handshake, or as DNS answered it; may be ""
 	TLS      bool
 	ALPN     string // as negotiated
 	Thread   int    // of the program that opened it; 0 if unknown
-	Refused  string // why there was no connection: "refused", "timeout", "unreachable"; "" if there was one
+	Refused  string // why there was no connection: "refused", "timeout", "unreachable", or "tls" for a handshake that failed; "" if there was one
 	Incoming bool   // the program was dialled
 }
 
@@ -46,7 +46,6 @@ type Conn struct {
 type Exchange struct {
 	ID        int
 	Conn      int
-	Stream    uint32 // HTTP/2 stream, else 0
 	Scheme    string // http or https
 	Authority string // host, and port if it isn't the scheme's own; as the request named it
 	Request   *Message
@@ -58,12 +57,6 @@ type Exchange struct {
 }
 
 // Message is an HTTP message as it was on the wire, after the scrub.
-//
-// An HTTP/2 message is written as HTTP/1.1 would be: "GET /path HTTP/2" or
-// "HTTP/2 200", then the fields in their order, lower case, with the
-// pseudo-field :authority as host. Its body is in chunks, one for each DATA
-// frame, and its trailers follow them, under a transfer-encoding: chunked field
-// that stands last in the head and was not there.
 type Message struct {
 	Early     [][]byte // heads of 1xx answers that came before it
 	Head      []byte   // from the first line to the empty one, both included
@@ -86,23 +79,22 @@ type Piece struct {
 	Seq      uint64 // of the event that it came with
 }
 
-// Stream is bytes of a connection that are no HTTP: a WebSocket's frames (with
-// the client's masks taken off), or what nobody decoded. Its event id is tcp:ID.
+// Stream is bytes of a connection that nobody decoded, such as those that follow
+// an upgrade. Its event id is tcp:ID.
 type Stream struct {
 	ID       int
 	Conn     int
 	Exchange int  // the upgrade that it follows, or 0
-	Socket   bool // a WebSocket
 	Out, In  Body // from the program, to it
 	// The pieces of both directions; Seq tells how they interleave.
 	OutPieces, InPieces []Piece
-	End                 string // as Exchange.End, and "fin" if it was closed in order
+	End                 string // as Exchange.End
 }
 
 // Query is a DNS question and its answer. Its event id is dns:ID.
 type Query struct {
 	ID       int
-	Conn     int            // over TCP; 0 is UDP
+	Conn     int
 	Server   netip.AddrPort // whom the program asked
 	Name     string         // lower case, with the final dot
 	Type     string         // A, AAAA, …

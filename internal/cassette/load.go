@@ -304,7 +304,7 @@ func (l *loader) streams() error {
 		if err != nil {
 			return err
 		}
-		s := &Stream{ID: id, Conn: conn, Out: body, In: Bytes(nil), OutPieces: l.pieces[key+"out"], End: r.Header.Get(ownField + "End"), Socket: r.Header.Get(ownField+"Socket") == "true"}
+		s := &Stream{ID: id, Conn: conn, Out: body, In: Bytes(nil), OutPieces: l.pieces[key+"out"], End: r.Header.Get(ownField + "End")}
 		s.Exchange, _ = strconv.Atoi(r.Header.Get(ownField + "Exchange"))
 		l.c.Streams = append(l.c.Streams, s)
 		return nil

@@ -247,7 +247,7 @@ func (w *Writer) Stream(s *Stream) error {
 	}{{"out", s.Out}, {"in", s.In}} {
 		h := append(w.header("resource", id, part.name, uri, "application/octet-stream"), warc.Field{Name: ownField + "Part", Value: part.name},
 			warc.Field{Name: ownField + "Conn", Value: strconv.Itoa(s.Conn)}, warc.Field{Name: ownField + "End", Value: s.End},
-			warc.Field{Name: ownField + "Exchange", Value: strconv.Itoa(s.Exchange)}, warc.Field{Name: ownField + "Socket", Value: strconv.FormatBool(s.Socket)})
+			warc.Field{Name: ownField + "Exchange", Value: strconv.Itoa(s.Exchange)})
 		if err := w.record(streamFile, h, nil, part.b); err != nil {
 			return err
 		}

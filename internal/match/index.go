@@ -35,7 +35,6 @@ type Counts struct {
 	Missed    int      `json:"missed"`
 	Reordered int      `json:"reordered"`
 	Ambiguous int      `json:"ambiguous"`
-	Lenient   int      `json:"lenient,omitempty"`
 	Unused    []string `json:"unused,omitempty"`
 }
 

@@ -5,9 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
-	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,6 +62,14 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	if len(command) == 0 {
 		return nil, errors.New("need a command: the bundle does not tell which program was recorded (tapedeck replay BUNDLE -- COMMAND)")
 	}
+	env := t.environment(o.Env)
+	show := programFiles(command, cwd, env)
+	if !other { // whoever made the bundle has chosen it
+		if private(cwd) && !slices.Contains(o.Show, cwd) {
+			return nil, &PrivateError{cwd}
+		}
+		show = slices.DeleteFunc(show, private)
+	}
 	ca, err := trust.New()
 	if err != nil {
 		return nil, err
@@ -74,12 +79,11 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		return nil, err
 	}
 	defer os.RemoveAll(scratch)
-	env := t.environment(o.Env)
 	replaced, err := trust.Prepare(ca, filepath.Join(scratch, "trust"), env)
 	if err != nil {
 		return nil, err
 	}
-	c := sandbox.Config{Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Weak: o.Weak, Show: slices.Concat(o.Show, programFiles(command, cwd, env)),
+	c := sandbox.Config{Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Weak: o.Weak, Show: slices.Concat(o.Show, show),
 		Files: map[string][]byte{"/etc/resolv.conf": []byte("nameserver 192.0.2.53\n"), "/etc/hosts": []byte("127.0.0.1 localhost tapedeck\n::1 localhost\n"), "/etc/hostname": []byte("tapedeck\n"),
 			"/etc/nsswitch.conf": []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n")}}
 	for _, path := range replaced.Named { // of the machine that recorded
@@ -101,15 +105,11 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		return nil, err
 	}
 	defer world.Close()
-	fifo := filepath.Join(scratch, "trust", "random")
-	stop, err := world.Devices(fifo)
+	stop, err := world.Enter(&c, scratch)
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
-	c.Binds = append(c.Binds, sandbox.Bind{Source: fifo, Target: "/dev/random"}, sandbox.Bind{Source: fifo, Target: "/dev/urandom"})
-	c.Env = append(c.Env, vtime.Env(c.Env)...)
-	c.Filter, c.Hold, c.Persona = world.Filter(), world.Attach, vtime.Persona
 	var box *sandbox.Box
 	var rest settler
 	player, err := play.New(play.Options{Cassette: t.Cassette, Certificate: ca.Certificate, Order: o.Mode, WhatIf: o.WhatIf,
@@ -118,28 +118,21 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		return nil, err
 	}
 	var out, errs printed
-	done, err := capture(&c, &out, &errs)
-	if err != nil {
-		return nil, err
-	}
-	box, err = sandbox.Start(ctx, c)
-	done.started()
-	if err != nil {
-		done.wait()
+	c.Stdout, c.Stderr = &out, &errs
+	if box, err = sandbox.Start(ctx, c); err != nil {
 		return nil, err
 	}
 	defer box.Close()
 	go serve(ctx, box, player)
-	go t.finish(ctx, box, player, o.Stall)
+	go t.finish(ctx, box, player)
 	status, err := box.Wait()
-	done.wait()
 	if err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	rep := &InputsReport{Kind: "inputs", Hermetic: len(box.Weaknesses()) == 0, Weak: box.Weaknesses(), Report: player.Report(), Outside: vtime.Outside(), Stdout: out.bytes(), Stderr: errs.bytes(), Elapsed: time.Since(begin)}
+	rep := &InputsReport{Kind: "inputs", Hermetic: len(box.Weaknesses()) == 0, Weak: box.Weaknesses(), Report: player.Report(), Outside: vtime.Outside(), Stdout: out, Stderr: errs, Elapsed: time.Since(begin)}
 	outcome := record.Outcome{Code: status.ExitStatus()}
 	if status.Signaled() {
 		outcome.Signal, outcome.Code = status.Signal(), 128+int(status.Signal())
@@ -160,75 +153,6 @@ func (t *Inputs) seed() [32]byte {
 		return [32]byte(t.Cassette.Seed)
 	}
 	return sha256.Sum256([]byte(t.Manifest.BundleID))
-}
-
-// environment is the recorded one, with some variables set anew.
-func (t *Inputs) environment(set []string) []string {
-	names := map[string]bool{}
-	for _, e := range set {
-		name, _, _ := strings.Cut(e, "=")
-		names[name] = true
-	}
-	env := slices.Clone(set)
-	for name, value := range t.Manifest.Env {
-		if !names[name] {
-			env = append(env, name+"="+value)
-		}
-	}
-	slices.Sort(env)
-	return env
-}
-
-// programFiles are the folder of the program, and those of what it is linked
-// to: the interpreter of a script may be in somebody's home.
-func programFiles(command []string, cwd string, env []string) []string {
-	name, args := command[0], command[1:]
-	if !strings.Contains(name, "/") {
-		for _, e := range env {
-			path, ok := strings.CutPrefix(e, "PATH=")
-			if !ok {
-				continue
-			}
-			for _, dir := range filepath.SplitList(path) {
-				if fi, err := os.Stat(filepath.Join(dir, name)); err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
-					name = filepath.Join(dir, name)
-					break
-				}
-			}
-		}
-	}
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(cwd, name)
-	}
-	var show []string
-	for _, path := range []string{name, resolved(name)} {
-		dir := filepath.Dir(path)
-		if filepath.Base(dir) == "bin" && !strings.HasPrefix(dir, "/bin") && !strings.HasPrefix(dir, "/usr") {
-			dir = filepath.Dir(dir) // an installation of its own: with its libraries
-		}
-		show = append(show, dir)
-	}
-	for _, arg := range args { // a script, a folder of classes
-		for _, path := range filepath.SplitList(arg) {
-			if !filepath.IsAbs(path) {
-				path = filepath.Join(cwd, path)
-			}
-			if fi, err := os.Stat(path); err == nil {
-				if !fi.IsDir() {
-					path = filepath.Dir(path)
-				}
-				show = append(show, path)
-			}
-		}
-	}
-	return slices.DeleteFunc(slices.Compact(show), func(d string) bool { return d == "/" || d == "/root" || d == "/home" })
-}
-
-func resolved(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
-	}
-	return path
 }
 
 func scrubMessage(s *scrub.Scrubber) func([]byte) []byte {
@@ -273,23 +197,13 @@ func serve(ctx context.Context, box *sandbox.Box, p *play.Player) {
 		if err != nil {
 			return
 		}
-		go func() {
-			if dst.Addr().IsLoopback() {
-				if own, err := box.DialInside(ctx, netip.AddrPortFrom(dst.Addr(), 0), dst.Port()); err == nil {
-					go func() { _, _ = io.Copy(own, c); own.Close() }()
-					_, _ = io.Copy(c, own)
-					c.Close()
-					return
-				}
-			}
-			p.Serve(c, dst)
-		}()
+		go p.Serve(c, dst)
 	}
 }
 
 // finish ends a program that was ended from outside when it was recorded, after
 // everything has been played to it.
-func (t *Inputs) finish(ctx context.Context, box *sandbox.Box, p *play.Player, stall time.Duration) {
+func (t *Inputs) finish(ctx context.Context, box *sandbox.Box, p *play.Player) {
 	if !t.Cut {
 		return
 	}
@@ -310,68 +224,3 @@ func (t *Inputs) finish(ctx context.Context, box *sandbox.Box, p *play.Player, s
 		box.Close()
 	}
 }
-
-// settler waits until the program has taken in what it was sent.
-type settler struct {
-	limit time.Duration // of one wait; shorter for a program that never rests
-}
-
-const (
-	longestSettle  = time.Second
-	shortestSettle = 10 * time.Millisecond
-)
-
-// wait returns when the program has read everything and rests, or at the limit.
-// It is called by one goroutine at a time, as answers go out one by one.
-func (s *settler) wait(box *sandbox.Box, w *vtime.World) {
-	if s.limit == 0 {
-		s.limit = longestSettle
-	}
-	rested := 0
-	for end := time.Now().Add(s.limit); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
-		// A pause of a runtime's own looks like rest: it has to last.
-		if rested++; !box.Sleeps() || w.Busy() {
-			rested = 0
-		}
-		if rested >= 4 && box.Read() && box.Sleeps() && !w.Busy() {
-			s.limit = longestSettle
-			return
-		}
-	}
-	s.limit = max(s.limit/2, shortestSettle)
-}
-
-// compareOutput compares what the program printed, scrubbed as the recording is.
-func (t *Inputs) compareOutput(rep *InputsReport, s *scrub.Scrubber) string {
-	if !t.Cut && rep.ExitCode != t.ExitCode {
-		return fmt.Sprintf("differs: it ended with exit code %d, recorded %d", rep.ExitCode, t.ExitCode)
-	}
-	for _, p := range []struct {
-		name           string
-		recorded, live []byte
-	}{{"stdout", t.Stdout, rep.Stdout}, {"stderr", t.Stderr, rep.Stderr}} {
-		live := p.live
-		if s != nil {
-			live = s.Text(live).Bytes()
-		}
-		if bytes.Equal(p.recorded, live) {
-			continue
-		}
-		a, b := strings.Split(string(p.recorded), "\n"), strings.Split(string(live), "\n")
-		for i := range max(len(a), len(b)) {
-			x, y := "", ""
-			if i < len(a) {
-				x = a[i]
-			}
-			if i < len(b) {
-				y = b[i]
-			}
-			if x != y {
-				return fmt.Sprintf("differs: %s, line %d: recorded %q, now %q", p.name, i+1, clip(x), clip(y))
-			}
-		}
-	}
-	return "same"
-}
-
-func clip(s string) string { return s[:min(len(s), 300)] }

@@ -20,12 +20,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
 )
 
 // Options of a world.
@@ -137,22 +141,30 @@ func Outside() []string {
 	return []string{"how threads interleave", "RDTSC and RDRAND", "times of files"}
 }
 
-// Env are variables that make libraries take randomness where a world has it:
-// OpenSSL takes it from the processor otherwise.
-func Env(env []string) []string {
-	for _, e := range env {
-		if strings.HasPrefix(e, "OPENSSL_ia32cap=") {
-			return nil
-		}
+// personality: addresses that are the same each time (ADDR_NO_RANDOMIZE).
+const personality = 0x0040000
+
+// Enter has the program of c run in this world. dir is a folder for a file that
+// is shown to it. When the program has ended, stop and then [World.Close] are called.
+func (w *World) Enter(c *sandbox.Config, dir string) (stop func(), err error) {
+	c.Filter, c.Hold, c.Persona = w.filter(), w.attach, personality
+	if !w.opt.Random {
+		return func() {}, nil
 	}
-	return []string{"OPENSSL_ia32cap=~0x4000000000000010"}
+	fifo := filepath.Join(dir, "random")
+	if stop, err = w.devices(fifo); err != nil {
+		return nil, err
+	}
+	c.Binds = append(c.Binds, sandbox.Bind{Source: fifo, Target: "/dev/random"}, sandbox.Bind{Source: fifo, Target: "/dev/urandom"})
+	// OpenSSL takes randomness from the processor otherwise.
+	if !slices.ContainsFunc(c.Env, func(e string) bool { return strings.HasPrefix(e, "OPENSSL_ia32cap=") }) {
+		c.Env = append(c.Env, "OPENSSL_ia32cap=~0x4000000000000010")
+	}
+	return stop, nil
 }
 
-// Persona is what personality(2) is to be: addresses that are the same each time.
-const Persona = 0x0040000 // ADDR_NO_RANDOMIZE
-
-// Filter is the seccomp filter that sends the world its system calls.
-func (w *World) Filter() []unix.SockFilter {
+// filter is the seccomp filter that sends the world its system calls.
+func (w *World) filter() []unix.SockFilter {
 	load := func(off uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: off}
 	}
@@ -176,9 +188,9 @@ func (w *World) Filter() []unix.SockFilter {
 	return append(p, ret(unix.SECCOMP_RET_ALLOW))
 }
 
-// Attach takes hold of a process that is about to run the program. listener is
+// attach takes hold of a process that is about to run the program. listener is
 // that of the filter; it is the world's from now on.
-func (w *World) Attach(pid int, listener *os.File) error {
+func (w *World) attach(pid int, listener *os.File) error {
 	if listener == nil {
 		return fmt.Errorf("vtime: need the filter's listener, found none")
 	}
@@ -240,9 +252,9 @@ func (w *World) born(parent, child int, thread bool) {
 	w.adopt(child, p)
 }
 
-// Devices feeds a stream of its own to a FIFO, which is to be shown in place of
+// devices feeds a stream of its own to a FIFO, which is to be shown in place of
 // /dev/random and /dev/urandom, until stop is called.
-func (w *World) Devices(fifo string) (stop func(), err error) {
+func (w *World) devices(fifo string) (stop func(), err error) {
 	if err := unix.Mkfifo(fifo, 0o666); err != nil {
 		return nil, err
 	}

@@ -1,11 +1,10 @@
 package vtime_test
 
 import (
+	"bytes"
 	"context"
-	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +23,6 @@ const began = 1_700_000_000_000_000_000 // 2023-11-14T22:13:20Z
 // run runs a command in a world and returns what it printed.
 func run(t testing.TB, o vtime.Options, with func(*vtime.World), args ...string) string {
 	t.Helper()
-	dir := t.TempDir()
 	if o.Clock {
 		o.Wall, o.Mono = began, 1_000_000_000_000
 	}
@@ -32,46 +30,32 @@ func run(t testing.TB, o vtime.Options, with func(*vtime.World), args ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fifo := filepath.Join(dir, "random")
-	stop, err := w.Devices(fifo)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	c := sandbox.Config{Args: args, Dir: "/", Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/"}, Stdout: &out, Stderr: &out}
+	stop, err := w.Enter(&c, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
-	r, out, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-	defer cancel()
-	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/"}
-	c := sandbox.Config{Args: args, Dir: "/", Env: append(env, vtime.Env(env)...), Stdout: out, Stderr: out, Filter: w.Filter(), Hold: w.Attach, Persona: vtime.Persona}
-	if o.Random {
-		c.Binds = []sandbox.Bind{{Source: fifo, Target: "/dev/random"}, {Source: fifo, Target: "/dev/urandom"}}
-	}
 	b, err := sandbox.Start(ctx, c)
-	out.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if with != nil {
 		with(w)
 	}
-	text, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
 	status, err := b.Wait()
 	if err != nil || status != 0 {
-		t.Errorf("%v: status %#x, %v\n%s", args, status, err, text)
+		t.Errorf("%v: status %#x, %v\n%s", args, status, err, out.String())
 	}
 	b.Close()
 	w.Close()
 	if s := w.Stats(); len(s.Failed) > 0 {
 		t.Errorf("%v: %q", args, s.Failed)
 	}
-	return string(text)
+	return out.String()
 }
 
 // build compiles a C program.
@@ -169,17 +153,21 @@ func TestLanguages(t *testing.T) {
 	}
 }
 
-// TestSignal interrupts a sleep that is held.
+// TestSignal interrupts a sleep that is held, since another thread computes. It
+// would take an hour.
 func TestSignal(t *testing.T) {
 	out := run(t, vtime.Options{Clock: true}, nil, "/usr/bin/python3", "-c", `
-import signal, time
+import signal, sys, threading, time
 def stop(*a): raise TimeoutError
 signal.signal(signal.SIGALRM, stop)
-signal.setitimer(signal.ITIMER_REAL, 0.05)
-end = time.time()
-try:
-    while True: sum(range(100000))
-except TimeoutError: print("interrupted")`)
+done = False
+def compute():
+    while not done: pass
+threading.Thread(target=compute).start()
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try: time.sleep(3600); print("slept")
+except TimeoutError: print("interrupted")
+done = True`)
 	if !strings.Contains(out, "interrupted") {
 		t.Error(out)
 	}

@@ -141,7 +141,7 @@ var errStart = errors.New("need the start of a recording of inputs, found anothe
 
 func parseStart(b []byte) (start, error) {
 	numbers, parts, err := scrub.Split(b)
-	if err != nil || len(numbers) != 2 && len(numbers) != 6 || len(parts) != 1 {
+	if err != nil || len(numbers) != 6 || len(parts) != 1 {
 		return start{}, errStart
 	}
 	st := start{began: cassette.Time{Wall: int64(numbers[0]), Mono: int64(numbers[1])}}
@@ -198,19 +198,12 @@ func (m *remains) recording(spoolDir string) (rec *record.Recording, err error) 
 	rec.Manifest = map[string]any{
 		"kind": "inputs", "inputs_dir": "inputs", "command": m.start.job.Args, "cwd": m.start.job.Dir, "program": m.start.job.Path,
 		"outcome": rec.Outcome.String(), "exit_code": rec.Outcome.Code, "cut": rec.Outcome.Cut, "ended": m.ended,
-		"randomness": randomness(m.start.seed), "exchanges": sum.Exchanges, "streams": sum.Streams, "queries": sum.Queries,
+		"exchanges": sum.Exchanges, "streams": sum.Streams, "queries": sum.Queries,
 	}
 	if m.damaged {
 		rec.Warnings = append(rec.Warnings, "a part of what was recorded is damaged, and left out")
 	}
 	return rec, nil
-}
-
-func randomness(seed []byte) string {
-	if seed == nil {
-		return "live"
-	}
-	return "seeded"
 }
 
 func inputsField(path string) string {

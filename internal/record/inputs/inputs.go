@@ -33,7 +33,6 @@ type Options struct {
 	Spools   string          // folder in which the recording's spool is made
 	Stdout   io.Writer       // gets what the program prints, as it comes; nil: nobody
 	Stderr   io.Writer
-	Live     bool // leave the program's randomness alone
 	Say      func(string)
 }
 
@@ -73,7 +72,7 @@ type recorder struct {
 	opt      Options
 	spoolDir string
 	scratch  string // of files that the program is shown
-	seed     []byte // of the program's randomness; nil if it is live
+	seed     []byte // of the program's randomness
 	ca       *trust.CA
 	spool    *spool.Spool
 	decoder  *http.Recorder
@@ -91,10 +90,8 @@ func open(job record.Job, o Options) (r *recorder, err error) {
 			r.discard()
 		}
 	}()
-	if !o.Live {
-		r.seed = make([]byte, 32)
-		rand.Read(r.seed) // never fails
-	}
+	r.seed = make([]byte, 32)
+	rand.Read(r.seed) // never fails
 	if r.scratch, err = os.MkdirTemp("", "tapedeck-inputs-"); err != nil {
 		return nil, err
 	}

@@ -2,12 +2,10 @@ package inputs
 
 import (
 	"bytes"
-	"errors"
 	"io"
-	"os"
-	"sync"
 
-	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
+	"github.com/tapedeck-dev/tapedeck/internal/scrub"
+	"github.com/tapedeck-dev/tapedeck/internal/spool"
 )
 
 // The kinds of the spool's records that are not the decoder's.
@@ -18,89 +16,39 @@ const (
 	kindStderr = "inputs.stderr"
 )
 
-// output is what the program prints, on its way to the user and to the spool.
+const longestLine = 1 << 20 // that is scrubbed as a whole
+
+// output hands on at once what the program prints, and spools it line by line,
+// since a value that is private may come in two pieces.
 type output struct {
-	theirs []*os.File // the ends that the program has
-	wg     sync.WaitGroup
-	mu     sync.Mutex
-	err    error
+	user  io.Writer // nil: nobody
+	spool *spool.Spool
+	scrub *scrub.Scrubber
+	kind  string
+	held  []byte
 }
 
-// output gives the program its standard files.
-func (r *recorder) output(c *sandbox.Config) (*output, error) {
-	in := r.job.Stdin
-	if in == "" {
-		in = os.DevNull
+func (o *output) Write(p []byte) (int, error) {
+	if o.user != nil {
+		_, _ = o.user.Write(p) // who reads it may be gone; the recording goes on
 	}
-	stdin, err := os.Open(in)
-	if err != nil {
-		return nil, err
+	o.held = append(o.held, p...)
+	whole := bytes.LastIndexByte(o.held, '\n') + 1
+	if len(o.held) > longestLine {
+		whole = len(o.held)
 	}
-	o := &output{theirs: []*os.File{stdin}}
-	c.Stdin = stdin
-	for _, s := range []struct {
-		file **os.File
-		user io.Writer
-		kind string
-	}{{&c.Stdout, r.opt.Stdout, kindStdout}, {&c.Stderr, r.opt.Stderr, kindStderr}} {
-		ours, theirs, err := os.Pipe()
-		if err != nil {
-			o.started()
-			return nil, err
-		}
-		*s.file = theirs
-		o.theirs = append(o.theirs, theirs)
-		o.wg.Go(func() {
-			defer ours.Close()
-			o.fail(r.copy(ours, s.user, s.kind))
-		})
-	}
-	return o, nil
+	return len(p), o.put(whole)
 }
 
-// started closes the program's ends: it has them.
-func (o *output) started() {
-	for _, f := range o.theirs {
-		f.Close()
+// put spools the first n bytes of what is held.
+func (o *output) put(n int) error {
+	if n == 0 {
+		return nil
 	}
-	o.theirs = nil
+	_, err := o.spool.Append(o.kind, o.scrub.Text(o.held[:n]))
+	o.held = append(o.held[:0], o.held[n:]...)
+	return err
 }
 
-func (o *output) fail(err error) {
-	o.mu.Lock()
-	o.err = errors.Join(o.err, err)
-	o.mu.Unlock()
-}
-
-func (o *output) wait() error {
-	o.wg.Wait()
-	return o.err
-}
-
-// copy hands on at once what came, and spools it line by line, since a value
-// that is private may come in two pieces.
-func (r *recorder) copy(from io.Reader, user io.Writer, kind string) error {
-	const most = 1 << 20 // of a line
-	buf := make([]byte, 64<<10)
-	var held []byte
-	for {
-		n, err := from.Read(buf)
-		if user != nil && n > 0 {
-			_, _ = user.Write(buf[:n]) // who reads it may be gone; the recording goes on
-		}
-		held = append(held, buf[:n]...)
-		whole := bytes.LastIndexByte(held, '\n') + 1
-		if err != nil || len(held) > most {
-			whole = len(held)
-		}
-		if whole > 0 {
-			if _, e := r.spool.Append(kind, r.opt.Scrubber.Text(held[:whole])); e != nil {
-				return e
-			}
-			held = append(held[:0], held[whole:]...)
-		}
-		if err != nil {
-			return nil // the program has closed it
-		}
-	}
-}
+// Close spools a last line that has no end.
+func (o *output) Close() error { return o.put(len(o.held)) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -28,38 +29,33 @@ func (r *recorder) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := sandbox.Config{Args: r.job.Args, Dir: r.job.Dir, Env: append(r.job.Env, replaced.Env...), Persona: vtime.Persona}
+	c := sandbox.Config{Args: r.job.Args, Dir: r.job.Dir, Env: append(r.job.Env, replaced.Env...)}
 	for _, b := range replaced.Binds {
 		c.Binds = append(c.Binds, sandbox.Bind(b))
 	}
-	if r.seed != nil {
-		world, err := vtime.New(vtime.Options{Random: true, Seed: [32]byte(r.seed)})
-		if err != nil {
-			return err
-		}
-		defer world.Close()
-		fifo := filepath.Join(r.scratch, "trust", "random")
-		stop, err := world.Devices(fifo)
-		if err != nil {
-			return err
-		}
-		defer stop()
-		c.Binds = append(c.Binds, sandbox.Bind{Source: fifo, Target: "/dev/random"}, sandbox.Bind{Source: fifo, Target: "/dev/urandom"})
-		c.Env = append(c.Env, vtime.Env(c.Env)...)
-		c.Filter, c.Hold = world.Filter(), world.Attach
-	}
-	var box *sandbox.Box
-	t := tap.New(tap.Options{Sink: r.queue, CA: r.ca, Now: now, Inside: func(ctx context.Context, from netip.AddrPort, port uint16) (net.Conn, error) {
-		return box.DialInside(ctx, from, port)
-	}})
-	output, err := r.output(&c)
+	world, err := vtime.New(vtime.Options{Random: true, Seed: [32]byte(r.seed)})
 	if err != nil {
 		return err
 	}
-	box, err = sandbox.Start(context.WithoutCancel(ctx), c)
-	output.started()
+	defer world.Close()
+	stop, err := world.Enter(&c, r.scratch)
 	if err != nil {
-		output.wait()
+		return err
+	}
+	defer stop()
+	t := tap.New(tap.Options{Sink: r.queue, CA: r.ca, Now: now})
+	if r.job.Stdin != "" {
+		if c.Stdin, err = os.Open(r.job.Stdin); err != nil {
+			return err
+		}
+		defer c.Stdin.Close()
+	}
+	stdout := &output{user: r.opt.Stdout, spool: r.spool, scrub: r.opt.Scrubber, kind: kindStdout}
+	stderr := &output{user: r.opt.Stderr, spool: r.spool, scrub: r.opt.Scrubber, kind: kindStderr}
+	c.Stdout, c.Stderr = stdout, stderr
+	box, err := sandbox.Start(context.WithoutCancel(ctx), c)
+	if err != nil {
+		r.done = true // nothing was recorded
 		return err
 	}
 	defer box.Close()
@@ -70,10 +66,7 @@ func (r *recorder) run(ctx context.Context) error {
 	t.Close(ended)
 	cancel()
 	serving()
-	if e := output.wait(); e != nil {
-		err = errors.Join(err, e)
-	}
-	if err != nil {
+	if err := errors.Join(err, stdout.Close(), stderr.Close()); err != nil {
 		return err
 	}
 	return r.writeOutcome(outcome)
@@ -150,6 +143,15 @@ func (r *recorder) serve(box *sandbox.Box, t *tap.Tap) (wait func()) {
 					_ = q.Answer(a) // the program may have gone
 				}
 			})
+		}
+	})
+	wg.Go(func() {
+		told := map[netip.AddrPort]bool{}
+		for at := range box.Refused() {
+			if !told[at] && len(told) < 10 {
+				told[at] = true
+				r.warnings = append(r.warnings, fmt.Sprintf("datagrams to %v did not get out: of UDP only DNS is recorded", at))
+			}
 		}
 	})
 	wg.Go(func() {
