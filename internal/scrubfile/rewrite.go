@@ -75,7 +75,7 @@ func Rewrite(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Writer, s
 		_, err = dst.Write(clean)
 		return err
 	case WARC:
-		return warc(s, src, func(record []byte) error {
+		return scrubWARC(s, src, func(record []byte) error {
 			_, err := dst.Write(record)
 			return err
 		})
@@ -120,7 +120,7 @@ func rewritePacked(ctx context.Context, s *scrub.Scrubber, form Form, dst io.Wri
 	}
 	plain := &bounded{z, most}
 	if form == WARC {
-		return warc(s, plain, func(record []byte) error {
+		return scrubWARC(s, plain, func(record []byte) error {
 			_, err := dst.Write(repack(record))
 			return err
 		})

@@ -138,9 +138,12 @@ func (r *Reader) Next(keep int64) (*Record, error) {
 	r.z.Multistream(false)
 	r.b.Reset(r.z)
 	b := r.b
-	rec, err := readHeader(b)
+	rec := &Record{Offset: offset}
+	_, rec.Header, rec.Block, err = ReadHeader(b)
 	if err == nil {
-		rec.Offset = offset
+		rec.Size, err = rec.Header.Size()
+	}
+	if err == nil {
 		rec.Start, err = io.ReadAll(io.LimitReader(b, min(keep, rec.Size)))
 	}
 	if err == nil {
@@ -156,52 +159,62 @@ func (r *Reader) Next(keep int64) (*Record, error) {
 	return rec, nil
 }
 
-func readHeader(b *bufio.Reader) (*Record, error) {
-	rec := &Record{}
+// ReadHeader reads the first line and the fields of a record, after any empty
+// lines, and tells how many bytes that were. Where nothing follows it is io.EOF.
+func ReadHeader(b *bufio.Reader) (version string, h Header, n int64, err error) {
 	line := func() (string, error) {
 		var text []byte
 		for {
 			part, err := b.ReadSlice('\n')
-			rec.Block += int64(len(part))
+			n += int64(len(part))
 			text = append(text, part...)
-			if rec.Block > maxHeader {
-				return "", fmt.Errorf("need a header of at most %d bytes", maxHeader)
-			}
-			if err == nil {
-				return strings.TrimRight(string(text), "\r\n"), nil
-			}
-			if !errors.Is(err, bufio.ErrBufferFull) {
-				return "", io.ErrUnexpectedEOF
+			switch {
+			case n > maxHeader:
+				return "", fmt.Errorf("need a header of at most %d bytes, found more", maxHeader)
+			case err == nil, errors.Is(err, io.EOF):
+				return strings.TrimRight(string(text), "\r\n"), err
+			case !errors.Is(err, bufio.ErrBufferFull):
+				return "", err
 			}
 		}
 	}
-	version, err := line()
-	if err != nil {
-		return nil, err
+	for version == "" { // the end of the record before
+		if version, err = line(); err != nil {
+			if errors.Is(err, io.EOF) && version != "" {
+				err = io.ErrUnexpectedEOF
+			}
+			return "", nil, n, err
+		}
 	}
-	if !strings.HasPrefix(version, "WARC/1.") {
-		return nil, errors.New("need WARC/1.1")
+	if !strings.HasPrefix(version, "WARC/") {
+		return "", nil, n, errors.New("need WARC/1.0 or WARC/1.1, found other text")
 	}
 	for {
 		text, err := line()
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
-			return nil, err
+			return "", nil, n, err
 		}
 		if text == "" {
-			break
+			return version, h, n, nil
 		}
 		name, value, ok := strings.Cut(text, ":")
-		if !ok || len(rec.Header) == maxFields {
-			return nil, errors.New("need fields, and not too many")
+		if !ok || len(h) == maxFields {
+			return "", nil, n, fmt.Errorf("need at most %d fields, found more or a line without a colon", maxFields)
 		}
-		rec.Header = append(rec.Header, Field{name, strings.TrimSpace(value)})
+		h = append(h, Field{name, strings.TrimSpace(value)})
 	}
-	size, err := strconv.ParseInt(rec.Header.Get("Content-Length"), 10, 64)
-	if err != nil || size < 0 {
-		return nil, errors.New("need a Content-Length")
+}
+
+// Size is the record's Content-Length.
+func (h Header) Size() (int64, error) {
+	n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
+	if err != nil || n < 0 {
+		return 0, errors.New("need a Content-Length, found none or another value")
 	}
-	rec.Size = size
-	return rec, nil
+	return n, nil
 }
 
 // Open reads the part of a record's block from skip on. member is a reader at
