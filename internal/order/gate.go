@@ -18,7 +18,7 @@ type Mode int
 // The modes.
 const (
 	Total   Mode = iota // the one order of all events
-	Session             // the order within each connection
+	Session             // the order within each connection, which it has by itself
 	Any                 // none
 )
 

@@ -133,6 +133,9 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		return nil, context.Cause(ctx)
 	}
 	rep := &InputsReport{Kind: "inputs", Hermetic: len(box.Weaknesses()) == 0, Weak: box.Weaknesses(), Report: player.Report(), Outside: vtime.Outside(), Stdout: out, Stderr: errs, Elapsed: time.Since(begin)}
+	for _, why := range world.Stats().Failed {
+		rep.Outside = append(rep.Outside, "the clock of a program, which could not be changed: "+why)
+	}
 	outcome := record.Outcome{Code: status.ExitStatus()}
 	if status.Signaled() {
 		outcome.Signal, outcome.Code = status.Signal(), 128+int(status.Signal())

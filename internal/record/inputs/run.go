@@ -66,6 +66,9 @@ func (r *recorder) run(ctx context.Context) error {
 	t.Close(ended)
 	cancel()
 	serving()
+	for _, why := range world.Stats().Failed {
+		r.warnings = append(r.warnings, "the randomness of a program is not on tape: "+why)
+	}
 	if err := errors.Join(err, stdout.Close(), stderr.Close()); err != nil {
 		return err
 	}
