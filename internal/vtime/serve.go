@@ -175,9 +175,13 @@ func (w *World) random(n notification, pid int) {
 		return
 	}
 	w.answering.Add(1)
-	go func() { // a thread that was born a moment ago may not have its key yet
+	w.serving.Go(func() { // a thread that was born a moment ago may not have its key yet
 		defer w.answering.Add(-1)
-		<-t.known
+		select {
+		case <-t.known:
+		case <-w.ended:
+			return
+		}
 		b := make([]byte, min(n.Args[1], maxRandom))
 		t.process.read(b)
 		if err := poke(pid, n.Args[0], b); err != nil {
@@ -185,7 +189,7 @@ func (w *World) random(n notification, pid int) {
 			return
 		}
 		w.reply(n.ID, int64(len(b)), 0, 0)
-	}()
+	})
 }
 
 // shortest is the sleep that is worth being held: a runtime's own little pauses

@@ -51,7 +51,8 @@ type World struct {
 	off   int64  // wall minus monotonic
 
 	listener  *os.File
-	ended     chan struct{} // all processes are gone
+	ended     chan struct{}  // all processes are gone
+	serving   sync.WaitGroup // of what uses the listener
 	attached  chan error
 	answering atomic.Int64 // calls
 
@@ -200,9 +201,9 @@ func (w *World) attach(pid int, listener *os.File) error {
 	if err := <-w.attached; err != nil {
 		return err
 	}
-	go w.serve()
+	w.serving.Go(w.serve)
 	if w.opt.Clock {
-		go w.pace()
+		w.serving.Go(w.pace)
 	}
 	return nil
 }
@@ -211,6 +212,7 @@ func (w *World) attach(pid int, listener *os.File) error {
 func (w *World) Close() {
 	if w.listener != nil {
 		<-w.ended
+		w.serving.Wait()
 		w.listener.Close()
 	}
 	w.state.Close()
