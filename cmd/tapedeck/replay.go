@@ -16,15 +16,16 @@ import (
 
 type replayOptions struct {
 	keyFlags
-	times  int
-	order  string
-	whatIf []string
-	stall  time.Duration
-	show   []string
-	weak   bool
-	env    []string
-	quiet  bool
-	json   bool
+	times   int
+	order   string
+	ordered bool // the order was asked for
+	whatIf  []string
+	stall   time.Duration
+	show    []string
+	weak    bool
+	env     []string
+	quiet   bool
+	json    bool
 	outputFlags
 }
 
@@ -54,6 +55,7 @@ Exit codes:
   12  newer version   13  encrypted, and no key   14  a tool is missing`,
 		Args: bundleAndCommand,
 		RunE: func(c *cobra.Command, args []string) error {
+			o.ordered = c.Flags().Changed("order")
 			return runReplay(c.Context(), o, args[0], args[1:], ui.New(c.OutOrStdout(), c.ErrOrStderr()))
 		},
 	}
@@ -62,7 +64,7 @@ Exit codes:
 	f.IntVar(&o.times, "times", 1, "replay `N` times")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not print what the program printed")
 	f.BoolVar(&o.json, "json", false, "print the result as JSON, one object for each replay")
-	f.StringVar(&o.order, "order", "total", "how much of the recorded order of inputs to keep: total, session or any")
+	f.StringVar(&o.order, "order", "total", "how much of the recorded order of inputs to keep: total, session or any (imported ones: any)")
 	f.StringArrayVar(&o.whatIf, "what-if", nil, "change one answer: `'http:17 timeout'`, reset, slow 2s, status 503; repeatable")
 	f.DurationVar(&o.stall, "stall", 10*time.Second, "without progress for so long, a held back answer is a divergence")
 	f.BoolVar(&o.weak, "weak", false, "where this machine forbids a part of the sandbox, do without it; the verdict says so")

@@ -12,6 +12,7 @@ import (
 	"github.com/tapedeck-dev/tapedeck/bundle"
 	"github.com/tapedeck-dev/tapedeck/internal/order"
 	"github.com/tapedeck-dev/tapedeck/internal/play"
+	"github.com/tapedeck-dev/tapedeck/internal/record"
 	"github.com/tapedeck-dev/tapedeck/internal/replay"
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
@@ -30,6 +31,11 @@ func replayInputs(ctx context.Context, o replayOptions, path string, command []s
 	opt, err := o.inputs(command)
 	if err != nil {
 		return err
+	}
+	if t.Imported != "" {
+		if err := o.imported(t, &opt, term); err != nil {
+			return err
+		}
 	}
 	if opt.Scrubber, err = o.comparing(ctx, t.Manifest); err != nil {
 		return err
@@ -94,6 +100,22 @@ func (o *replayOptions) inputs(command []string) (opt replay.InputsOptions, err 
 	}
 	opt.Stall, opt.Show, opt.Weak = o.stall, o.show, o.weak
 	return opt, nil
+}
+
+// imported fits the options to inputs that another tool recorded: nobody knows
+// their order, nor the program's environment.
+func (o *replayOptions) imported(t *replay.Inputs, opt *replay.InputsOptions, term *ui.Term) error {
+	if len(opt.Command) == 0 {
+		return usageError("need a command: the inputs were imported (%s), so no program was recorded (tapedeck replay BUNDLE -- COMMAND)", t.Imported)
+	}
+	if !o.ordered {
+		opt.Mode = order.Any
+	} else if opt.Mode != order.Any {
+		term.Say(fmt.Sprintf("warning: --order %s keeps the order of the exchanges in the file: %s does not tell the order between connections", o.order, t.Imported))
+	}
+	env, _, err := record.Environment(os.Environ(), o.env)
+	opt.Env = env
+	return err
 }
 
 // comparing returns what live requests go through before they are compared: the

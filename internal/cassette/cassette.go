@@ -54,6 +54,10 @@ type Exchange struct {
 	TraceID   string   // of traceparent, lower-case hex; "" if there was none
 	SpanID    string
 	Upgrade   int // the Stream that follows a 101 or an accepted CONNECT; 0 if none
+	// Stub says that it was no recording but a rule of a mock server: it answers
+	// any number of times, and, if its request has no fields that count, whatever
+	// fields the live one has.
+	Stub bool
 }
 
 // Message is an HTTP message as it was on the wire, after the scrub.

@@ -35,7 +35,7 @@ func sample() *Cassette {
 			{ID: 2, Conn: 3, Scheme: "http", Authority: "localhost:8080", End: "reset",
 				Request:  &Message{Head: []byte("POST /up HTTP/1.1\r\nHost: localhost:8080\r\nContent-Length: 600000\r\n\r\n"), Body: big},
 				Response: &Message{Head: []byte("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), Body: Bytes("\x00\xff\r\n"), Truncated: "disconnect"}},
-			{ID: 3, Conn: 1, Scheme: "https", Authority: "api.example.test", End: "closed", Request: &Message{Head: []byte("GET / HTTP/1.1\r\n\r\n"), Body: Bytes(nil)}},
+			{ID: 3, Conn: 1, Scheme: "https", Authority: "api.example.test", End: "closed", Stub: true, Request: &Message{Head: []byte("GET / HTTP/1.1\r\n\r\n"), Body: Bytes(nil)}},
 		},
 		Streams: []*Stream{{ID: 1, Conn: 1, Exchange: 1, Out: Bytes("ping"), In: Bytes("pong"), End: "fin"}},
 		Queries: []*Query{{ID: 1, Conn: 4, Server: netip.MustParseAddrPort("192.0.2.53:53"), Name: "api.example.test.", Type: "A", Question: []byte{0, 1, 2}, Answer: []byte{0, 1, 3}}},

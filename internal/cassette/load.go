@@ -241,6 +241,7 @@ func (l *loader) http() error {
 		own := func(name string) string { return r.Header.Get(ownField + name) }
 		x := &Exchange{ID: id, Conn: conn, Scheme: own("Scheme"), Authority: own("Authority"), Request: m, End: own("End"), TraceID: own("Trace"), SpanID: own("Span")}
 		x.Upgrade, _ = strconv.Atoi(own("Upgrade"))
+		x.Stub = own("Stub") == "true"
 		m.Pieces = l.pieces[where+l.dirOf(x)]
 		l.c.Exchanges = append(l.c.Exchanges, x)
 		return nil

@@ -188,6 +188,9 @@ func (w *Writer) Exchange(x *Exchange) error {
 	if x.Upgrade != 0 {
 		own("Upgrade", strconv.Itoa(x.Upgrade))
 	}
+	if x.Stub {
+		own("Stub", "true")
+	}
 	h = message(h, x.Request)
 	if err := w.record(httpFile, h, x.Request.Head, x.Request.Body); err != nil || x.Response == nil {
 		return err

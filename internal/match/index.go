@@ -11,6 +11,7 @@ type Index struct {
 	mu       sync.Mutex
 	entries  []*entry
 	byKey    map[[32]byte]*queue
+	byRule   map[[32]byte]*queue // stubs that leave the fields open
 	byPlace  map[string][]*entry // method, authority and path without digits: for a miss
 	last     int                 // the highest id that was taken
 	counts   Counts
@@ -40,7 +41,7 @@ type Counts struct {
 
 // NewIndex returns an index of those exchanges whose request the program made.
 func NewIndex(exchanges []*cassette.Exchange) (*Index, error) {
-	x := &Index{byKey: map[[32]byte]*queue{}, byPlace: map[string][]*entry{}, sessions: map[string]int{}}
+	x := &Index{byKey: map[[32]byte]*queue{}, byRule: map[[32]byte]*queue{}, byPlace: map[string][]*entry{}, sessions: map[string]int{}}
 	for _, e := range exchanges {
 		r, err := Of(e.Scheme, e.Authority, e.Request)
 		if err != nil {
@@ -48,11 +49,14 @@ func NewIndex(exchanges []*cassette.Exchange) (*Index, error) {
 		}
 		n := &entry{exchange: e, request: r}
 		x.entries = append(x.entries, n)
-		k := r.key()
-		if x.byKey[k] == nil {
-			x.byKey[k] = &queue{}
+		queues, k := x.byKey, r.key()
+		if e.Stub && len(r.Fields) == 0 {
+			queues, k = x.byRule, r.rule()
 		}
-		x.byKey[k].entries = append(x.byKey[k].entries, n)
+		if queues[k] == nil {
+			queues[k] = &queue{}
+		}
+		queues[k].entries = append(queues[k].entries, n)
 		p := r.place()
 		x.byPlace[p] = append(x.byPlace[p], n)
 	}
@@ -61,14 +65,23 @@ func NewIndex(exchanges []*cassette.Exchange) (*Index, error) {
 
 // Take returns the exchange that the request is. Of several equal ones it is
 // the next of the recorded connection that the live one has stood for, or else
-// the first that was not taken.
+// the first that was not taken. The last of equal stubs answers again and again.
 func (x *Index) Take(session string, r Request) (*cassette.Exchange, *Miss) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	q := x.byKey[r.key()]
+	if q == nil && len(x.byRule) > 0 {
+		q = x.byRule[r.rule()]
+	}
 	if q != nil {
 		for q.from < len(q.entries) && q.entries[q.from].taken {
 			q.from++
+		}
+	}
+	if q != nil && q.from == len(q.entries) {
+		if last := q.entries[q.from-1]; last.exchange.Stub {
+			x.counts.Matched++
+			return last.exchange, nil
 		}
 	}
 	if q == nil || q.from == len(q.entries) {
@@ -100,7 +113,7 @@ func (x *Index) Take(session string, r Request) (*cassette.Exchange, *Miss) {
 	x.sessions[session] = pick.exchange.Conn
 	pick.taken = true
 	x.counts.Matched++
-	if pick.exchange.ID < x.last {
+	if pick.exchange.ID < x.last && !pick.exchange.Stub {
 		x.counts.Reordered++
 	}
 	x.last = max(x.last, pick.exchange.ID)
@@ -120,7 +133,7 @@ func (x *Index) Counts() Counts {
 	defer x.mu.Unlock()
 	c := x.counts
 	for _, e := range x.entries {
-		if !e.taken {
+		if !e.taken && !e.exchange.Stub { // a rule need not be used
 			c.Unused = append(c.Unused, ID(e.exchange))
 		}
 	}

@@ -143,6 +143,20 @@ func canonicalJSON(b []byte) (string, bool) {
 	return string(out), err == nil
 }
 
+// rule is what a request and a stub that leaves the fields open have in common.
+// The stub does not tell what kind of body it has, so the body alone decides.
+func (r Request) rule() [32]byte {
+	r.Fields = nil
+	if text, ok := canonicalJSON([]byte(r.Body)); ok {
+		r.Body = text
+	} else {
+		pairs := strings.Split(r.Body, "&")
+		slices.Sort(pairs)
+		r.Body = strings.Join(pairs, "&")
+	}
+	return r.key()
+}
+
 // key is what equal requests have in common.
 func (r Request) key() [32]byte {
 	h := sha256.New()

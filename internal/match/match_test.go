@@ -153,3 +153,37 @@ func BenchmarkTake(b *testing.B) {
 		})
 	}
 }
+
+func TestStub(t *testing.T) {
+	stub := func(id int, m *cassette.Message, body string) *cassette.Exchange {
+		x := exchange(id, 1, m, body)
+		x.Stub = true
+		return x
+	}
+	x, err := NewIndex([]*cassette.Exchange{
+		stub(1, message("GET", "/state", "", ""), "first"), stub(2, message("GET", "/state", "", ""), "second"),
+		stub(3, message("POST", "/orders", "", `{"b":1,"a":2}`), ""), stub(4, message("POST", "/form", "", "b=1&a=2"), ""),
+		stub(5, message("PUT", "/typed", "text/plain", "x"), ""), stub(6, message("GET", "/never", "", ""), ""),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		m    *cassette.Message
+		want int
+	}{
+		{message("GET", "/state", "", ""), 1}, {message("GET", "/state", "", ""), 2}, {message("GET", "/state", "", ""), 2},
+		{message("POST", "/orders", "application/json", `{"a":2,"b":1}`), 3}, {message("POST", "/orders", "", `{"a":2,"b":1}`), 3},
+		{message("POST", "/form", "application/x-www-form-urlencoded", "a=2&b=1"), 4},
+		{message("POST", "/form", "application/x-www-form-urlencoded", "a=2&b=2"), 0},
+		{message("PUT", "/typed", "text/plain", "x"), 5}, {message("PUT", "/typed", "text/html", "x"), 0},
+	} {
+		got, _ := x.Take("s", request(t, c.m))
+		if c.want == 0 && got != nil || c.want != 0 && (got == nil || got.ID != c.want) {
+			t.Errorf("request %d: %+v, want %d", i, got, c.want)
+		}
+	}
+	if c := x.Counts(); len(c.Unused) != 0 || c.Matched != 7 || c.Missed != 2 || c.Ambiguous != 0 {
+		t.Errorf("%+v", c)
+	}
+}

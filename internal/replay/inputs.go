@@ -25,6 +25,7 @@ type Inputs struct {
 	ExitCode int
 	Stdout   []byte // what it printed, scrubbed
 	Stderr   []byte
+	Imported string // the format that the inputs were imported from; "" if they were recorded
 }
 
 // Paths of a recording of inputs in a bundle.
@@ -92,7 +93,7 @@ func (t *Inputs) describe() error {
 		for _, a := range args {
 			t.Command = append(t.Command, fmt.Sprint(a))
 		}
-		t.Cwd, t.Program = rec.String("cwd"), rec.String("program")
+		t.Cwd, t.Program, t.Imported = rec.String("cwd"), rec.String("program"), rec.String("imported")
 		t.Cut, _ = rec["cut"].(bool)
 		t.Ended, _ = rec["ended"].(bool)
 		t.ExitCode, _ = rec["exit_code"].(int)

@@ -141,6 +141,9 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		outcome.Signal, outcome.Code = status.Signal(), 128+int(status.Signal())
 	}
 	rep.Outcome, rep.ExitCode = outcome.String(), outcome.Code
+	if t.Imported != "" {
+		rep.Outside = append(rep.Outside, "the clock and the randomness of the program, which "+t.Imported+" does not hold")
+	}
 	rep.Output = "not compared"
 	if !other && t.Ended && len(o.WhatIf) == 0 {
 		rep.Output = t.compareOutput(rep, o.Scrubber)
