@@ -33,6 +33,9 @@ internal/watch:
 internal/record/inputs: internal/cassette internal/record internal/sandbox internal/scrub internal/spool internal/tap internal/trust internal/vtime internal/wire/http
 internal/warc:
 internal/cassette: internal/warc
+internal/har:
+internal/importer: internal/cassette internal/har internal/scrub internal/warc
+internal/exporter: internal/cassette internal/har internal/warc
 internal/wire: internal/cassette
 internal/wire/http: internal/cassette internal/scrub internal/spool internal/wire
 internal/trust:

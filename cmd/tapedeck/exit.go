@@ -8,6 +8,7 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/bundle"
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
+	"github.com/tapedeck-dev/tapedeck/internal/importer"
 	"github.com/tapedeck-dev/tapedeck/internal/replay"
 	"github.com/tapedeck-dev/tapedeck/internal/rewind"
 	"github.com/tapedeck-dev/tapedeck/internal/seal"
@@ -88,6 +89,7 @@ func exitCode(err error) int {
 	var unavailable *seal.UnavailableError
 	var file *seal.FileError
 	var private *replay.PrivateError
+	var tape *importer.DamagedError
 	switch {
 	case errors.As(err, &missing), errors.As(err, &unavailable):
 		return exitMissing
@@ -99,7 +101,7 @@ func exitCode(err error) int {
 		return exitNoBundle
 	case errors.As(err, &locked), errors.As(err, &key), errors.As(err, &destroyed), errors.As(err, &file), errors.As(err, &private):
 		return exitRefused
-	case errors.Is(err, bundle.ErrDamaged), errors.Is(err, bundle.ErrNotBundle):
+	case errors.As(err, &tape), errors.Is(err, bundle.ErrDamaged), errors.Is(err, bundle.ErrNotBundle):
 		return exitDamaged
 	}
 	return exitError

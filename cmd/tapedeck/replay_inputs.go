@@ -114,7 +114,11 @@ func (o *replayOptions) imported(t *replay.Inputs, opt *replay.InputsOptions, te
 		term.Say(fmt.Sprintf("warning: --order %s keeps the order of the exchanges in the file: %s does not tell the order between connections", o.order, t.Imported))
 	}
 	env, _, err := record.Environment(os.Environ(), o.env)
-	opt.Env = env
+	for _, e := range env {
+		if name, _, _ := strings.Cut(e, "="); !strings.HasSuffix(strings.ToLower(name), "_proxy") { // the tape has none
+			opt.Env = append(opt.Env, e)
+		}
+	}
 	return err
 }
 

@@ -185,7 +185,7 @@ func (m *remains) recording(spoolDir string) (rec *record.Recording, err error) 
 		Program: record.Program{Path: m.start.job.Path}, Inputs: map[string]any{}}
 	for _, f := range w.Files() {
 		rec.Files = append(rec.Files, record.File{Path: "inputs/" + f.Path, Host: filepath.Join(dir, "inputs", f.Path), Media: f.Media, Class: "internal", Scrubbed: true})
-		if field := inputsField(f.Path); field != "" {
+		if field := Field(f.Path); field != "" {
 			rec.Inputs[field] = "inputs/" + f.Path
 		}
 	}
@@ -206,7 +206,8 @@ func (m *remains) recording(spoolDir string) (rec *record.Recording, err error) 
 	return rec, nil
 }
 
-func inputsField(path string) string {
+// Field is the field of the manifest's "inputs" that names a file of a cassette.
+func Field(path string) string {
 	switch path {
 	case "order.ndjson":
 		return "order_stream"
