@@ -55,7 +55,7 @@ Exit codes:
 	f.IntVar(&lim.files, "max-files", d.Entries, "refuse bundles of more than `N` files")
 	c.AddCommand(newBundleInspectCommand(&lim), newBundleListCommand(&lim), newBundleVerifyCommand(&lim),
 		newBundleExtractCommand(&lim), newBundleRewrapCommand(&lim), newBundleScrubCommand(&lim),
-		newBundleBuildCommand(), newBundleRecoverCommand(), newBundleImportCommand(), newBundleSignCommand(&lim), newBundleSBOMCommand(&lim), newBundleSchemaCommand())
+		newBundleBuildCommand(), newBundleRecoverCommand(), newBundleExportCommand(), newBundleImportCommand(), newBundleSignCommand(&lim), newBundleSBOMCommand(&lim), newBundleSchemaCommand())
 	return c
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"mime"
 	"net/netip"
 	"net/url"
@@ -86,7 +87,10 @@ func (r *reader) harEntry(e *har.Entry) (*Exchange, error) {
 	}
 	switch e.Error { // of archives that tapedeck wrote
 	case "reset", "closed", "cut":
-		x.End, m.Cut = e.Error, "disconnect"
+		x.End = e.Error
+		if e.Error != "" && lengthOf(m.Fields) != int64(len(m.Body)) {
+			m.Cut = "disconnect"
+		}
 	}
 	x.Response = m
 	return x, nil
@@ -203,7 +207,7 @@ func milliseconds(ms float64) time.Duration {
 	if !(ms > 0) || ms > 1e12 {
 		return 0
 	}
-	return time.Duration(ms * 1e6)
+	return time.Duration(math.Round(ms*1000)) * time.Microsecond
 }
 
 func times(x *Exchange, e *har.Entry) {

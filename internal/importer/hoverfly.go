@@ -75,6 +75,7 @@ func readHoverfly(r *reader, s source) error {
 			continue
 		}
 		x.Where = where
+		r.keep()
 		all = append(all, ordered{x, turn})
 	}
 	slices.SortStableFunc(all, func(a, b ordered) int { return a.turn - b.turn })

@@ -117,6 +117,7 @@ type reader struct {
 	opt   Options
 	tape  *Tape
 	notes map[string]int
+	maybe []string // notes about what is being read, which may yet be skipped
 	bytes int64
 	turns []wiremockTurn // of scenarios, until all files are read
 }
@@ -173,14 +174,24 @@ func (r *reader) add(x *Exchange) error {
 		return &DamagedError{Where: x.Where, Need: fmt.Sprintf("at most %d exchanges", maxExchanges), Found: "more"}
 	}
 	r.tape.Exchanges = append(r.tape.Exchanges, x)
+	r.keep()
 	return nil
+}
+
+// keep counts the notes about something that is not skipped.
+func (r *reader) keep() {
+	for _, what := range r.maybe {
+		r.notes[what]++
+	}
+	r.maybe = nil
 }
 
 func (r *reader) skip(where, reason string) {
 	r.tape.Skipped = append(r.tape.Skipped, Skipped{where, reason})
+	r.maybe = nil
 }
 
-func (r *reader) note(what string) { r.notes[what]++ }
+func (r *reader) note(what string) { r.maybe = append(r.maybe, what) }
 
 // DamagedError is a tape that is not as its format wants it.
 type DamagedError struct {

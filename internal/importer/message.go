@@ -70,7 +70,7 @@ func build(x *Exchange, m *Message, note func(string)) (wire, error) {
 			if seen["transfer-encoding"] {
 				continue
 			}
-			if n := strconv.Itoa(len(m.Body)); value != n {
+			if n := strconv.Itoa(len(m.Body)); value != n && m.Cut == "" {
 				value = n
 				note(noteLength)
 			}
@@ -93,7 +93,7 @@ func build(x *Exchange, m *Message, note func(string)) (wire, error) {
 	if !answer && !seen["host"] {
 		head.WriteString("Host: " + x.Authority + "\r\n")
 	}
-	if !none && !seen["content-length"] && !seen["transfer-encoding"] && (answer || len(m.Body) > 0) {
+	if !none && m.Cut == "" && !seen["content-length"] && !seen["transfer-encoding"] && (answer || len(m.Body) > 0) {
 		fmt.Fprintf(&head, "Content-Length: %d\r\n", len(m.Body))
 		note(noteLength)
 	}
@@ -135,6 +135,9 @@ func chunked(m *Message) wire {
 		at += c.Len
 	}
 	add(m.Body[at:])
+	if m.Cut != "" { // nothing told its end
+		return w
+	}
 	w.body = append(w.body, "0\r\n"...)
 	for _, f := range m.Trailers {
 		if token(f.Name) && !bad(f.Value) {
@@ -172,6 +175,18 @@ func token(name string) bool {
 }
 
 func bad(value string) bool { return strings.ContainsAny(value, "\r\n\x00") }
+
+// lengthOf is what Content-Length says, or -1.
+func lengthOf(fields []Field) int64 {
+	for _, f := range fields {
+		if strings.EqualFold(f.Name, "content-length") {
+			if n, err := strconv.ParseInt(f.Value, 10, 64); err == nil {
+				return n
+			}
+		}
+	}
+	return -1
+}
 
 // hostOf is what the request's Host says.
 func hostOf(fields []Field) string {

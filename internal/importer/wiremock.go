@@ -69,6 +69,7 @@ func readWireMock(r *reader, s source) error {
 		}
 		x.Where = where
 		if stub.Scenario != "" {
+			r.keep()
 			r.turns = append(r.turns, wiremockTurn{stub, x, where})
 			continue
 		}
