@@ -20,6 +20,7 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 	"github.com/tapedeck-dev/tapedeck/internal/trust"
 	"github.com/tapedeck-dev/tapedeck/internal/vtime"
+	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 // InputsOptions say how recorded inputs are replayed.
@@ -32,6 +33,7 @@ type InputsOptions struct {
 	Stall    time.Duration
 	Weak     bool            // do without what this machine forbids of the sandbox; the report says what
 	Show     []string        // files that the program may read beside the system's and its own
+	Notes    *watch.Notes    // is told which files are used; nil: nobody
 	Scrubber *scrub.Scrubber // of what is compared; the salt must be the recording's, or tokens differ
 }
 
@@ -49,6 +51,8 @@ type InputsReport struct {
 	Stdout   []byte        `json:"-"`
 	Stderr   []byte        `json:"-"`
 	Elapsed  time.Duration `json:"elapsed_ns"`
+	PID      int           `json:"-"` // of the program
+	MaxRSS   int64         `json:"-"` // of its largest process, in bytes
 }
 
 // Run replays the inputs once.
@@ -90,6 +94,9 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		c.Files[path] = ca.PEM()
 	}
 	for _, b := range replaced.Binds {
+		if o.Notes != nil { // a store that is there is named to the program, opened or not
+			o.Notes.Add(b.Target)
+		}
 		c.Binds = append(c.Binds, sandbox.Bind(b))
 		if strings.HasPrefix(b.Target, "/etc/") || strings.HasPrefix(b.Target, "/usr/") {
 			continue
@@ -100,7 +107,7 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		c.Show = append(c.Show, t.Dir)
 		c.Env = append(c.Env, "HTTP_CASSETTE_DIR="+filepath.Join(t.Dir, "inputs/http_vcr"), "SQL_CASSETTE="+filepath.Join(t.Dir, "inputs/sql_vcr.sqlite"))
 	}
-	world, err := vtime.New(vtime.Options{Clock: true, Wall: t.Cassette.Began.Wall, Mono: t.Cassette.Began.Mono, Random: true, Seed: t.seed()})
+	world, err := vtime.New(vtime.Options{Clock: true, Wall: t.Cassette.Began.Wall, Mono: t.Cassette.Began.Mono, Random: true, Seed: t.seed(), Notes: o.Notes})
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +139,8 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	rep := &InputsReport{Kind: "inputs", Hermetic: len(box.Weaknesses()) == 0, Weak: box.Weaknesses(), Report: player.Report(), Outside: vtime.Outside(), Stdout: out, Stderr: errs, Elapsed: time.Since(begin)}
+	rep := &InputsReport{Kind: "inputs", Hermetic: len(box.Weaknesses()) == 0, Weak: box.Weaknesses(), Report: player.Report(), Outside: vtime.Outside(), Stdout: out, Stderr: errs, Elapsed: time.Since(begin),
+		PID: box.PID(), MaxRSS: box.MaxRSS()}
 	for _, why := range world.Stats().Failed {
 		rep.Outside = append(rep.Outside, "the clock of a program, which could not be changed: "+why)
 	}

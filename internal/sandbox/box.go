@@ -298,6 +298,18 @@ func (b *Box) Wait() (syscall.WaitStatus, error) {
 // Weaknesses are what is not hermetic about it, if Config.Weak allowed that.
 func (b *Box) Weaknesses() []string { return b.weak }
 
+// PID is the program's process, as this process names it.
+func (b *Box) PID() int { return b.pid }
+
+// MaxRSS is the memory, in bytes, of the largest process that there was. It is
+// known when everything has ended.
+func (b *Box) MaxRSS() int64 {
+	if use, ok := b.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		return use.Maxrss << 10
+	}
+	return 0
+}
+
 // Signal sends a signal to the program.
 func (b *Box) Signal(s syscall.Signal) error { return syscall.Kill(b.pid, s) }
 

@@ -30,6 +30,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
+	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 // Options of a world.
@@ -38,6 +39,7 @@ type Options struct {
 	Wall, Mono int64 // where it begins, in nanoseconds
 	Random     bool  // randomness from the seed; else the machine's
 	Seed       [32]byte
+	Notes      *watch.Notes // is told which files are used; nil: nobody. A process has one tracer, and that is the world
 }
 
 // Step is by how much a reading moves the clock on, in nanoseconds.
@@ -180,6 +182,11 @@ func (w *World) filter() []unix.SockFilter {
 	}
 	for _, nr := range trap {
 		p = append(p, equal(nr, 0, 1), ret(unix.SECCOMP_RET_USER_NOTIF))
+	}
+	if w.opt.Notes != nil {
+		for _, nr := range watch.Traced() {
+			p = append(p, equal(nr, 0, 1), ret(unix.SECCOMP_RET_TRACE))
+		}
 	}
 	if w.opt.Clock { // not those that count a process's own time
 		p = append(p, equal(unix.SYS_CLOCK_GETTIME, 0, 6), load(16))

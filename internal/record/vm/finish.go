@@ -27,6 +27,11 @@ func (r *Recorder) finish(rec *record.Recording, spec machine.Spec, res *machine
 	if told.OutOfMemory {
 		rec.Warnings = append(rec.Warnings, fmt.Sprintf("the guest ran out of its %d MiB and killed a process: give it more with --memory", r.base.Machine.Memory))
 	}
+	if r.opt.Inner != nil {
+		if pid := r.opt.Inner(told.Stderr); pid != 0 {
+			told.Pid = pid
+		}
+	}
 	for _, path := range r.missed(told.Lookups) {
 		rec.Warnings = append(rec.Warnings, "the program looked for "+path+", which is here but was not in the guest; give it with --include "+path)
 	}

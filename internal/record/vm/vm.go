@@ -29,14 +29,15 @@ import (
 
 // Options are the recorder's own settings.
 type Options struct {
-	Cache    string       // directory for the kernel and the snapshots
-	Memory   int          // MiB of the guest; 0 chooses by what a native run used
-	Include  []string     // files and directories that the program needs besides those seen
-	Static   bool         // the program needs no file but what Include names: it is not run natively first
-	Strategy string       // of chaos; "" draws from all of them
-	Rootfs   string       // an unpacked image to take all files from, instead of watching
-	Say      func(string) // told what takes long
-	Stdout   io.Writer    // gets what the program writes as it comes, with Stderr; both may be nil
+	Cache    string                        // directory for the kernel and the snapshots
+	Memory   int                           // MiB of the guest; 0 chooses by what a native run used
+	Include  []string                      // files and directories that the program needs besides those seen
+	Seen     *watch.Seen                   // what the program uses beside Include, if it is known: it is not run natively first
+	Inner    func(stderr []byte) (pid int) // the process to look at if it is not the program itself, by what that said; nil, 0: itself
+	Strategy string                        // of chaos; "" draws from all of them
+	Rootfs   string                        // an unpacked image to take all files from, instead of watching
+	Say      func(string)                  // told what takes long
+	Stdout   io.Writer                     // gets what the program writes as it comes, with Stderr; both may be nil
 	Stderr   io.Writer
 	Cut      <-chan struct{} // keeps what is recorded once it is closed, see record.Outcome; may be nil
 }
@@ -92,8 +93,12 @@ func (r *Recorder) prepare(ctx context.Context) error {
 	var paths []string
 	memory := r.opt.Memory
 	switch {
-	case r.opt.Static:
+	case r.opt.Seen != nil:
 		p.Path = r.job.Args[0]
+		paths = slices.Concat(r.opt.Seen.Files, listed(r.opt.Seen.Listed))
+		if memory == 0 {
+			memory = guestMemory(r.opt.Seen.MaxRSS)
+		}
 	case r.opt.Rootfs != "":
 		p.Path = r.job.Args[0]
 		if !filepath.IsAbs(p.Path) {
@@ -114,9 +119,6 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		if memory == 0 {
 			memory = guestMemory(seen.MaxRSS)
 		}
-	}
-	if memory == 0 && r.opt.Static {
-		memory = memories[0]
 	}
 	if memory == 0 {
 		memory = memories[1]

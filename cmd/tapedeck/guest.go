@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	crand "crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tapedeck-dev/tapedeck/internal/record"
+	vmrec "github.com/tapedeck-dev/tapedeck/internal/record/vm"
+	"github.com/tapedeck-dev/tapedeck/internal/replay"
+	"github.com/tapedeck-dev/tapedeck/internal/scrub"
+	"github.com/tapedeck-dev/tapedeck/internal/seal"
+	"github.com/tapedeck-dev/tapedeck/internal/ui"
+	"github.com/tapedeck-dev/tapedeck/internal/watch"
+)
+
+// A guestRun is a replay of recorded inputs that the vm recorder recorded: the
+// program in the guest is this one, and replays there as it does here.
+type guestRun struct {
+	rec   *record.Recording
+	job   record.Job
+	dev   *recorder
+	dir   string
+	close func()
+}
+
+// guestMemory is what the replay needs beside its program, in bytes: itself, the
+// stages of its sandbox, and the files of both in the guest's cache.
+const guestMemory = 256 << 20
+
+// recordInGuest replays t here, to see which files the program uses, and then in
+// the guest.
+func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt replay.InputsOptions, shown *scrub.Scrubber, out, errs io.Writer, term *ui.Term) (r *guestRun, err error) {
+	dir, err := os.MkdirTemp("", "tapedeck-guest-")
+	if err != nil {
+		return nil, err
+	}
+	r = &guestRun{dir: dir, close: func() { os.RemoveAll(dir) }}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	term.Say("replaying here once, to see which files the program uses")
+	seen, known, err := watchReplay(ctx, t, opt, shown)
+	if err != nil {
+		return nil, err
+	}
+	copied, told := filepath.Join(dir, "inputs.tar.zst"), filepath.Join(dir, "guest.json")
+	if err := t.Copy(copied); err != nil {
+		return nil, err
+	}
+	if err := writeGuestOrders(told, known); err != nil {
+		return nil, err
+	}
+	include := []string{copied, told}
+	if len(o.private.rules) == 1 && isRuleFile(o.private.rules[0]) {
+		if o.private.rules[0], err = filepath.Abs(o.private.rules[0]); err != nil {
+			return nil, err
+		}
+		include = append(include, o.private.rules[0])
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	r.job = record.Job{Args: guestCommand(self, o, opt, told, copied), Dir: dir, Env: []string{"TAPEDECK_CACHE=" + dir}}
+	if opt.Command != nil {
+		r.job.Dir = opt.Dir
+	}
+	// What this program itself needs to run: its libraries, if it has any.
+	own, err := watch.Run(ctx, watch.Program{Path: self, Args: []string{"tapedeck", "version"}, Env: r.job.Env, Dir: dir, Stdout: io.Discard, Stderr: io.Discard})
+	if err != nil {
+		return nil, err
+	}
+	own.MaxRSS = guestMemory
+	seen.Merge(own)
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	v, err := vmrec.Prepare(ctx, r.job, vmrec.Options{Cache: cache, Memory: o.vm.memory, Include: append(include, o.vm.include...), Seen: seen,
+		Inner: guestProcess, Say: term.Say, Stdout: out, Stderr: errs})
+	if err != nil {
+		return nil, err
+	}
+	r.close = func() { v.Close(); os.RemoveAll(dir) }
+	r.dev = &recorder{kind: "vm", shared: sharedOf(v, o.vm)}
+	if r.rec, err = v.Record(ctx, rand.Uint64()>>12); err != nil {
+		return nil, err
+	}
+	r.rec.Program = record.Program{Path: t.Program, Uses: seen.Files}
+	r.rec.Manifest["inputs_of"] = t.Manifest.BundleID
+	return r, nil
+}
+
+// watchReplay replays here, and returns the files that the program uses and the
+// tokens that were made of what it sent and printed.
+func watchReplay(ctx context.Context, t *replay.Inputs, opt replay.InputsOptions, shown *scrub.Scrubber) (*watch.Seen, *scrub.Known, error) {
+	known := &scrub.Known{}
+	opt.Scrubber.Share(known)
+	opt.Notes = watch.NewNotes()
+	opt.Notes.Add(t.Cwd)
+	rep, err := t.Run(ctx, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	if shown != nil {
+		shown.Share(known)
+		shown.Text(rep.Stdout)
+		shown.Text(rep.Stderr)
+	}
+	seen := opt.Notes.Seen()
+	seen.MaxRSS = rep.MaxRSS
+	return seen, known, nil
+}
+
+// guestCommand is the command line of the replay in the guest.
+func guestCommand(self string, o replayOptions, opt replay.InputsOptions, told, bundle string) []string {
+	args := []string{self, "replay", "--guest", told, "--order", o.order, "--stall", o.stall.String(), "--times", strconv.Itoa(o.times)}
+	for _, f := range []struct {
+		flag string
+		on   bool
+	}{{"--weak", o.weak}, {"--quiet", o.quiet}, {"--json", o.json}, {"--unscrubbed", o.unscrubbed}} {
+		if f.on {
+			args = append(args, f.flag)
+		}
+	}
+	for _, f := range []struct {
+		flag   string
+		values []string
+	}{{"--what-if", o.whatIf}, {"--show", o.show}, {"--env", opt.Env}, {"--rules", o.private.rules}} {
+		for _, v := range f.values {
+			args = append(args, f.flag, v)
+		}
+	}
+	args = append(args, bundle)
+	if opt.Command != nil {
+		args = append(append(args, "--"), opt.Command...)
+	}
+	return args
+}
+
+// guestOrders are what a replay in the guest is told. The salt does not go
+// there, as what is on the guest's disk is in the recording: the tokens that a
+// replay here made do.
+type guestOrders struct {
+	Salt  []byte       `json:"salt"` // of the tokens of what was not seen here, for this run alone
+	Known *scrub.Known `json:"known"`
+}
+
+func writeGuestOrders(path string, known *scrub.Known) error {
+	salt := make([]byte, 32)
+	crand.Read(salt) // never fails
+	text, err := json.Marshal(guestOrders{Salt: salt, Known: known})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o600)
+}
+
+// toldScrubbers are what a replay in the guest scrubs with: what it compares,
+// and what it prints.
+func (o *replayOptions) toldScrubbers() (compare, shown *scrub.Scrubber, err error) {
+	text, err := os.ReadFile(o.guest)
+	if err != nil {
+		return nil, nil, err
+	}
+	told := guestOrders{Known: &scrub.Known{}}
+	if err := json.Unmarshal(text, &told); err != nil {
+		return nil, nil, err
+	}
+	rules, err := o.private.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	salt, err := scrub.NewSalt("none", told.Salt)
+	if err != nil {
+		return nil, nil, err
+	}
+	if compare, err = scrub.New(rules, salt); err != nil {
+		return nil, nil, err
+	}
+	compare.Share(told.Known)
+	if o.unscrubbed {
+		return compare, nil, nil
+	}
+	if shown, err = scrub.New(rules, salt); err != nil {
+		return nil, nil, err
+	}
+	shown.Share(told.Known)
+	return compare, shown, nil
+}
+
+// The line by which a replay in the guest tells which process the program was:
+// rewind looks at that one.
+const guestProcessLine = "the program was process %d of the guest"
+
+var guestProcessText = regexp.MustCompile(`(?m)^tapedeck: the program was process (\d+) of the guest$`)
+
+func guestProcess(stderr []byte) int {
+	all := guestProcessText.FindAllSubmatch(stderr, -1)
+	if len(all) == 0 {
+		return 0
+	}
+	pid, _ := strconv.Atoi(string(all[len(all)-1][1])) // the program itself may have printed such a line before
+	return pid
+}
+
+// guestVerdict is what the replay in the guest said of itself.
+func guestVerdict(stderr []byte) string {
+	lines := slices.DeleteFunc(strings.Split(string(stderr), "\n"), func(l string) bool { return !strings.HasPrefix(l, "tapedeck: replay ") })
+	if len(lines) == 0 {
+		return "it gave no verdict"
+	}
+	return strings.TrimPrefix(lines[0], "tapedeck: ")
+}
+
+// replayInGuest is "replay --in vm".
+func replayInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt replay.InputsOptions, shown *scrub.Scrubber, term *ui.Term) error {
+	var g *guard
+	if o.out != "" {
+		s, err := sealer(ctx, o.seal)
+		if err != nil {
+			return err
+		}
+		rules := o.private
+		if rules.salt == "" {
+			rules.salt = seal.DefaultSalt
+		}
+		if g, err = newGuard(ctx, rules, s); err != nil {
+			return err
+		}
+	}
+	r, err := recordInGuest(ctx, o, t, opt, shown, term.Out, term.Err, term)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	for _, w := range r.rec.Warnings {
+		term.Say("warning: " + cleanText(shown, w))
+	}
+	if g != nil {
+		size, err := pack(ctx, o.out, r.job, r.rec, r.dev, g)
+		if err != nil {
+			return err
+		}
+		term.Say(fmt.Sprintf("%s: %s, recorded with vm", o.out, ui.Bytes(size)))
+	}
+	if code := r.rec.Outcome.Code; code != 0 {
+		return &codeError{code: code}
+	}
+	return nil
+}
