@@ -75,7 +75,7 @@ Exit codes:
 	f.BoolVar(&o.json, "json", false, "print the result as JSON, one object for each replay")
 	f.StringVar(&o.order, "order", "total", "how much of the recorded order of inputs to keep: total, session or any")
 	f.StringArrayVar(&o.whatIf, "what-if", nil, "change one answer: `'http:17 timeout'`, reset, slow 2s, status 503; repeatable")
-	f.DurationVar(&o.stall, "stall", 10*time.Second, "without progress for so long, a held back answer is a divergence")
+	f.DurationVar(&o.stall, "stall", defaultStall, "without progress for so long, a held back answer is a divergence")
 	f.BoolVar(&o.weak, "weak", false, "where this machine forbids a part of the sandbox, do without it; the verdict says so")
 	f.StringArrayVar(&o.show, "show", nil, "`PATH` that the program may read in the sandbox; repeatable")
 	f.StringArrayVar(&o.env, "env", nil, "set `NAME=VALUE` for the program, instead of what was recorded; repeatable")
@@ -90,6 +90,9 @@ Exit codes:
 	o.outputFlags.add(f)
 	return c
 }
+
+// defaultStall is long for a program, and short for who waits.
+const defaultStall = 10 * time.Second
 
 // check finds flags that can't be meant together.
 func (o *replayOptions) check() error {
