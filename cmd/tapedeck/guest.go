@@ -24,7 +24,6 @@ type guestRun struct {
 	rec   *record.Recording
 	job   record.Job
 	dev   *recorder
-	dir   string
 	close func()
 }
 
@@ -34,15 +33,15 @@ const guestMemory = 256 << 20
 
 // recordInGuest replays t here, to see which files the program uses, and then in
 // the guest.
-func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt replay.InputsOptions, shown *scrub.Scrubber, out, errs io.Writer, term *ui.Term) (r *guestRun, err error) {
+func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt replay.InputsOptions, shown *scrub.Scrubber, out, errs io.Writer, term *ui.Term) (_ *guestRun, err error) {
 	dir, err := os.MkdirTemp("", "tapedeck-guest-")
 	if err != nil {
 		return nil, err
 	}
-	r = &guestRun{dir: dir, close: func() { os.RemoveAll(dir) }}
+	run := &guestRun{close: func() { os.RemoveAll(dir) }}
 	defer func() {
 		if err != nil {
-			r.close()
+			run.close()
 		}
 	}()
 	term.Say("replaying here once, to see which files the program uses")
@@ -68,12 +67,12 @@ func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt r
 	if err != nil {
 		return nil, err
 	}
-	r.job = record.Job{Args: guestCommand(self, o, opt, told, copied), Dir: dir, Env: []string{"TAPEDECK_CACHE=" + dir}}
+	run.job = record.Job{Args: guestCommand(self, o, opt, told, copied), Dir: dir, Env: []string{"TAPEDECK_CACHE=" + dir}}
 	if opt.Command != nil {
-		r.job.Dir = opt.Dir
+		run.job.Dir = opt.Dir
 	}
 	// What this program itself needs to run: its libraries, if it has any.
-	own, err := watch.Run(ctx, watch.Program{Path: self, Args: []string{"tapedeck", "version"}, Env: r.job.Env, Dir: dir, Stdout: io.Discard, Stderr: io.Discard})
+	own, err := watch.Run(ctx, watch.Program{Path: self, Args: []string{"tapedeck", "version"}, Env: run.job.Env, Dir: dir, Stdout: io.Discard, Stderr: io.Discard})
 	if err != nil {
 		return nil, err
 	}
@@ -83,19 +82,19 @@ func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt r
 	if err != nil {
 		return nil, err
 	}
-	v, err := vmrec.Prepare(ctx, r.job, vmrec.Options{Cache: cache, Memory: o.vm.memory, Include: append(include, o.vm.include...), Seen: seen,
+	v, err := vmrec.Prepare(ctx, run.job, vmrec.Options{Cache: cache, Memory: o.vm.memory, Include: append(include, o.vm.include...), Seen: seen,
 		Inner: guestProcess, Say: term.Say, Stdout: out, Stderr: errs})
 	if err != nil {
 		return nil, err
 	}
-	r.close = func() { v.Close(); os.RemoveAll(dir) }
-	r.dev = &recorder{kind: "vm", shared: sharedOf(v, o.vm)}
-	if r.rec, err = v.Record(ctx, rand.Uint64()>>12); err != nil {
+	run.close = func() { v.Close(); os.RemoveAll(dir) }
+	run.dev = &recorder{kind: "vm", shared: sharedOf(v, o.vm)}
+	if run.rec, err = v.Record(ctx, rand.Uint64()>>12); err != nil {
 		return nil, err
 	}
-	r.rec.Program = record.Program{Path: t.Program, Uses: seen.Files}
-	r.rec.Manifest["inputs_of"] = t.Manifest.BundleID
-	return r, nil
+	run.rec.Program = record.Program{Path: t.Program, Uses: seen.Files}
+	run.rec.Manifest["inputs_of"] = t.Manifest.BundleID
+	return run, nil
 }
 
 // watchReplay replays here, and returns the files that the program uses and the

@@ -100,7 +100,7 @@ func (o *replayOptions) check() error {
 	case o.times < 1:
 		return usageError("--times needs a number of 1 or more, found %d", o.times)
 	case o.in != "" && o.in != "sandbox" && o.in != "vm":
-		return usageError("--in needs sandbox or vm, found %q", o.in)
+		return usageError("--in: need sandbox or vm, found %q", o.in)
 	case o.in != "vm" && (o.out != "" || o.vm.asked()):
 		return usageError("--out, --memory, --include and --thin are for --in vm")
 	case o.out == "" && len(o.seal) > 0:
