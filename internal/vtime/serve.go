@@ -137,6 +137,8 @@ func (w *World) answer(n notification) {
 		w.hold(n, pid, n.Args[0], false, false)
 	case unix.SYS_CLOCK_NANOSLEEP:
 		w.hold(n, pid, n.Args[2], n.Args[1]&1 != 0, monotonic(n.Args[0]))
+	case unix.SYS_FUTEX:
+		w.until(n, pid)
 	default:
 		w.reply(n.ID, 0, 0, carryOn)
 	}

@@ -63,6 +63,8 @@ type World struct {
 	sleeps  map[uint64]*sleep // by notification
 	stats   Stats
 	early   map[int]bool // children that stopped too early; the tracing thread's alone
+
+	deadlines map[[2]uint64]deadline // of waits, by thread and address
 }
 
 // Stats say what was done, and what could not be.
@@ -102,7 +104,7 @@ func New(o Options) (*World, error) {
 		return nil, err
 	}
 	w := &World{opt: o, state: os.NewFile(uintptr(fd), "clock"), off: o.Wall - o.Mono, ended: make(chan struct{}), attached: make(chan error, 1),
-		threads: map[int]*thread{}, sleeps: map[uint64]*sleep{}, early: map[int]bool{}}
+		threads: map[int]*thread{}, sleeps: map[uint64]*sleep{}, early: map[int]bool{}, deadlines: map[[2]uint64]deadline{}}
 	size := os.Getpagesize()
 	if err := w.state.Truncate(int64(2 * size)); err != nil {
 		return nil, err
@@ -187,6 +189,9 @@ func (w *World) filter() []unix.SockFilter {
 		for _, nr := range watch.Traced() {
 			p = append(p, equal(nr, 0, 1), ret(unix.SECCOMP_RET_TRACE))
 		}
+	}
+	if w.opt.Clock {
+		p = append(p, futexFilter()...)
 	}
 	if w.opt.Clock { // not those that count a process's own time
 		p = append(p, equal(unix.SYS_CLOCK_GETTIME, 0, 6), load(16))
