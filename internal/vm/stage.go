@@ -115,7 +115,11 @@ func (s *stager) one(path, src string, fi fs.FileInfo) error {
 	s.names[path] = true
 	if os.Geteuid() == 0 {
 		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-			return s.root.Lchown(name, int(st.Uid), int(st.Gid))
+			err := s.root.Lchown(name, int(st.Uid), int(st.Gid))
+			if errors.Is(err, syscall.EINVAL) {
+				return nil // of a user who is not in this user namespace
+			}
+			return err
 		}
 	}
 	return nil
