@@ -45,7 +45,7 @@ func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt r
 		}
 	}()
 	term.Say("replaying here once, to see which files the program uses")
-	seen, known, err := watchReplay(ctx, t, opt, shown)
+	here, known, err := watchReplay(ctx, t, opt, shown)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +57,13 @@ func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt r
 		return nil, err
 	}
 	include := []string{copied, told}
+	for _, path := range o.vm.include {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return nil, err
+		}
+		include = append(include, abs)
+	}
 	if len(o.private.rules) == 1 && isRuleFile(o.private.rules[0]) {
 		if o.private.rules[0], err = filepath.Abs(o.private.rules[0]); err != nil {
 			return nil, err
@@ -76,13 +83,16 @@ func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt r
 	if err != nil {
 		return nil, err
 	}
-	own.MaxRSS = guestMemory
+	seen := here.seen
+	seen.MaxRSS += guestMemory
 	seen.Merge(own)
+	taken := below(append(include, self))
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
-	v, err := vmrec.Prepare(ctx, run.job, vmrec.Options{Cache: cache, Memory: o.vm.memory, Include: append(include, o.vm.include...), Seen: seen,
+	v, err := vmrec.Prepare(ctx, run.job, vmrec.Options{Cache: cache, Memory: o.vm.memory, Include: include, Seen: seen,
+		Only:  func(path string) bool { return here.visible(path) || taken(path) },
 		Inner: guestProcess, Say: term.Say, Stdout: out, Stderr: errs})
 	if err != nil {
 		return nil, err
@@ -95,27 +105,6 @@ func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt r
 	run.rec.Program = record.Program{Path: t.Program, Uses: seen.Files}
 	run.rec.Manifest["inputs_of"] = t.Manifest.BundleID
 	return run, nil
-}
-
-// watchReplay replays here, and returns the files that the program uses and the
-// tokens that were made of what it sent and printed.
-func watchReplay(ctx context.Context, t *replay.Inputs, opt replay.InputsOptions, shown *scrub.Scrubber) (*watch.Seen, *scrub.Known, error) {
-	known := &scrub.Known{}
-	opt.Scrubber.Share(known)
-	opt.Notes = watch.NewNotes()
-	opt.Notes.Add(t.Cwd)
-	rep, err := t.Run(ctx, opt)
-	if err != nil {
-		return nil, nil, err
-	}
-	if shown != nil {
-		shown.Share(known)
-		shown.Text(rep.Stdout)
-		shown.Text(rep.Stderr)
-	}
-	seen := opt.Notes.Seen()
-	seen.MaxRSS = rep.MaxRSS
-	return seen, known, nil
 }
 
 // guestCommand is the command line of the replay in the guest.

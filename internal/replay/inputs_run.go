@@ -53,6 +53,8 @@ type InputsReport struct {
 	Elapsed  time.Duration `json:"elapsed_ns"`
 	PID      int           `json:"-"` // of the program
 	MaxRSS   int64         `json:"-"` // of its largest process, in bytes
+	// Visible tells which of the host's files it could see.
+	Visible func(path string) bool `json:"-"`
 }
 
 // Run replays the inputs once.
@@ -140,7 +142,7 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		return nil, context.Cause(ctx)
 	}
 	rep := &InputsReport{Kind: "inputs", Hermetic: len(box.Weaknesses()) == 0, Weak: box.Weaknesses(), Report: player.Report(), Outside: vtime.Outside(), Stdout: out, Stderr: errs, Elapsed: time.Since(begin),
-		PID: box.PID(), MaxRSS: box.MaxRSS()}
+		PID: box.PID(), MaxRSS: box.MaxRSS(), Visible: sandbox.Visible(c)}
 	for _, why := range world.Stats().Failed {
 		rep.Outside = append(rep.Outside, "the clock of a program, which could not be changed: "+why)
 	}

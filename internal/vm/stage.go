@@ -16,6 +16,7 @@ import (
 type stager struct {
 	root  *os.Root
 	names map[string]bool
+	only  func(path string) bool // of files; nil: all
 	files int
 	bytes int64
 }
@@ -100,6 +101,9 @@ func (s *stager) one(path, src string, fi fs.FileInfo) error {
 			return err
 		}
 	case fi.Mode().IsRegular():
+		if s.only != nil && !s.only(path) {
+			return nil
+		}
 		n, err := s.file(name, src, fi)
 		if unseen(err) {
 			return nil

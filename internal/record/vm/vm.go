@@ -33,6 +33,7 @@ type Options struct {
 	Memory   int                           // MiB of the guest; 0 chooses by what a native run used
 	Include  []string                      // files and directories that the program needs besides those seen
 	Seen     *watch.Seen                   // what the program uses beside Include, if it is known: it is not run natively first
+	Only     func(path string) bool        // files that may be taken, by paths without links; nil: all
 	Inner    func(stderr []byte) (pid int) // the process to look at if it is not the program itself, by what that said; nil, 0: itself
 	Strategy string                        // of chaos; "" draws from all of them
 	Rootfs   string                        // an unpacked image to take all files from, instead of watching
@@ -135,7 +136,7 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		r.chaos(p.Path, paths)
 	}
 	var err error
-	if r.world, err = machine.BuildWorld(ctx, r.dir, r.program, paths, r.opt.Rootfs); err != nil {
+	if r.world, err = machine.BuildWorld(ctx, r.dir, r.program, paths, r.opt.Rootfs, r.opt.Only); err != nil {
 		return fmt.Errorf("pack the program's files: %w", err)
 	}
 	m := machine.DefaultMachine()
