@@ -6,7 +6,7 @@
 // without a system call, is then patched in that process: to read the clock from
 // a page that all processes of the world share (20 ns, against 12 µs for a
 // trap). What programs ask the kernel itself, a seccomp filter sends here:
-// getrandom, the clock's system calls, sleeps.
+// getrandom, the clock's system calls, sleeps, and waits until a moment.
 //
 // Randomness is one stream for each process, drawn from the seed and the process's
 // place in the tree of creations, so that processes don't disturb one another.
