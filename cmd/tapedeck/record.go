@@ -173,7 +173,9 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	if ctx.Err() != nil { // what was kept is still to be packed
 		ctx = again
 	}
-	if o.inputs && o.recorder == "vm" && !rec.Outcome.Cut {
+	if o.inputs && o.recorder == "vm" && rec.Outcome.Cut { // whoever ended it does not want to wait
+		term.Say("cut off, so the bundle has the inputs alone; tapedeck replay --in vm -o OUT " + o.out + " records their replay")
+	} else if o.inputs && o.recorder == "vm" {
 		discard, err := addGuest(ctx, o, job, rec, dev, g, term)
 		defer discard()
 		if err != nil { // what was recorded live can't be had again

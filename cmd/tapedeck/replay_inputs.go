@@ -101,7 +101,7 @@ func (o *replayOptions) inputs(command []string) (opt replay.InputsOptions, err 
 		}
 		opt.Env = append(opt.Env, e)
 	}
-	opt.Stall, opt.Show, opt.Weak = o.stall, o.show, o.weak
+	opt.Stall, opt.Show, opt.Weak, opt.Guest = o.stall, o.show, o.weak, o.guest != ""
 	return opt, nil
 }
 

@@ -33,6 +33,7 @@ type InputsOptions struct {
 	Stall    time.Duration
 	Weak     bool            // do without what this machine forbids of the sandbox; the report says what
 	Show     []string        // files that the program may read beside the system's and its own
+	Guest    bool            // this machine is the guest of the vm recorder
 	Notes    *watch.Notes    // is told which files are used; nil: nobody
 	Scrubber *scrub.Scrubber // of what is compared; the salt must be the recording's, or tokens differ
 }
@@ -56,6 +57,10 @@ type InputsReport struct {
 	// Visible tells which of the host's files it could see.
 	Visible func(path string) bool `json:"-"`
 }
+
+// guestSlow is how many times as long everything takes in the guest, by its own
+// clock, at least. What waits for the program has to be that patient.
+const guestSlow = 20
 
 // Run replays the inputs once.
 func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error) {
@@ -89,7 +94,11 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	if err != nil {
 		return nil, err
 	}
-	c := sandbox.Config{Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Weak: o.Weak, Show: slices.Concat(o.Show, show),
+	slow := 1
+	if o.Guest {
+		slow = guestSlow
+	}
+	c := sandbox.Config{Slow: slow, Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Weak: o.Weak, Show: slices.Concat(o.Show, show),
 		Files: map[string][]byte{"/etc/resolv.conf": []byte("nameserver 192.0.2.53\n"), "/etc/hosts": []byte("127.0.0.1 localhost tapedeck\n::1 localhost\n"), "/etc/hostname": []byte("tapedeck\n"),
 			"/etc/nsswitch.conf": []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n")}}
 	for _, path := range replaced.Named { // of the machine that recorded
@@ -122,7 +131,7 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	var box *sandbox.Box
 	var rest settler
 	player, err := play.New(play.Options{Cassette: t.Cassette, Certificate: ca.Certificate, Order: o.Mode, WhatIf: o.WhatIf,
-		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall, Settle: func() { rest.wait(box, world) }, Tell: func(e cassette.Event) { world.Set(e.Time.Wall) }}})
+		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall * time.Duration(slow), Settle: func() { rest.wait(box, world) }, Tell: func(e cassette.Event) { world.Set(e.Time.Wall) }}})
 	if err != nil {
 		return nil, err
 	}
