@@ -1,7 +1,6 @@
 package sweep
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -145,15 +144,10 @@ func (s *Scanner) match(b []byte, hit func(class string, start int)) error {
 	for _, id := range ids {
 		p := s.patterns[id]
 		for _, m := range s.exprs[id].FindAllIndex(b, -1) {
-			if (p.verify == nil || p.verify(b[m[0]:m[1]])) && !isClock(b[:m[0]+1]) {
+			if p.verify == nil || p.verify(b[m[0]:m[1]]) {
 				hit(p.class, m[0])
 			}
 		}
 	}
 	return nil
 }
-
-// isClock tells whether what follows is the value of a cassette's clock. Such a
-// count of nanoseconds starts as a card's number does for an hour of the machine's
-// time at a time, and one in ten then passes for one.
-func isClock(before []byte) bool { return bytes.HasSuffix(before, []byte(`"mono_ns":`)) }
