@@ -31,6 +31,14 @@ type hereSeen struct {
 	visible func(path string) bool // of files, to the program
 }
 
+// used are the files of the program's own. It may have named others.
+func (h hereSeen) used() []string {
+	return slices.DeleteFunc(slices.Clone(h.seen.Files), func(path string) bool {
+		real, err := filepath.EvalSymlinks(path)
+		return err != nil || !h.visible(real)
+	})
+}
+
 // watchReplay replays here, and returns the files that the program uses and the
 // tokens that were made of what it sent and printed.
 func watchReplay(ctx context.Context, t *replay.Inputs, opt replay.InputsOptions, shown *scrub.Scrubber) (hereSeen, *scrub.Known, error) {

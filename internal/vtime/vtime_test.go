@@ -5,12 +5,14 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
 	"github.com/tapedeck-dev/tapedeck/internal/vtime"
+	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 func TestMain(m *testing.M) {
@@ -229,5 +231,20 @@ timed(lambda: e.wait(3600))
 		if want := "True\nTrue\nTrue\n"; got != want {
 			t.Errorf("from %d: %q, want %q", mono, got, want)
 		}
+	}
+}
+
+// TestNotes: who traces the program can tell which files it and its children used.
+func TestNotes(t *testing.T) {
+	notes := watch.NewNotes()
+	run(t, vtime.Options{Clock: true, Random: true, Notes: notes}, nil, "sh", "-c", "cd /etc && cat passwd >/dev/null; ls /usr/include/linux >/dev/null")
+	seen := notes.Seen()
+	for _, want := range []string{"/etc/passwd", "/usr/bin/cat"} {
+		if !slices.ContainsFunc(seen.Files, func(f string) bool { return f == want || "/usr"+f == want }) {
+			t.Errorf("not noted: %s; noted are %q", want, seen.Files)
+		}
+	}
+	if !slices.Contains(seen.Listed, "/usr/include/linux") {
+		t.Errorf("not noted as listed: %q", seen.Listed)
 	}
 }
