@@ -83,7 +83,7 @@ func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt r
 	if err != nil {
 		return nil, err
 	}
-	seen := here.seen
+	seen, used := here.seen, here.used()
 	seen.MaxRSS += guestMemory
 	seen.Merge(own)
 	taken := below(append(include, self))
@@ -102,7 +102,7 @@ func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt r
 	if run.rec, err = v.Record(ctx, rand.Uint64()>>12); err != nil {
 		return nil, err
 	}
-	run.rec.Program = record.Program{Path: t.Program, Uses: here.used()}
+	run.rec.Program = record.Program{Path: t.Program, Uses: used}
 	run.rec.Manifest["inputs_of"] = t.Manifest.BundleID
 	return run, nil
 }
