@@ -230,6 +230,9 @@ func (l *loader) http() error {
 					m.Early = append(m.Early, b)
 				}
 			}
+			if f.Name == ownField+"Trailer" {
+				m.Trailer, _ = base64.StdEncoding.DecodeString(f.Value)
+			}
 		}
 		if kind == "response" {
 			if id < 1 || id > len(l.c.Exchanges) {

@@ -211,6 +211,9 @@ func message(h warc.Header, m *Message) warc.Header {
 	if m.Rewritten {
 		h = append(h, warc.Field{Name: ownField + "Rewritten", Value: "true"})
 	}
+	if m.Trailer != nil {
+		h = append(h, warc.Field{Name: ownField + "Trailer", Value: base64.StdEncoding.EncodeToString(m.Trailer)})
+	}
 	for _, e := range m.Early {
 		h = append(h, warc.Field{Name: ownField + "Early", Value: base64.StdEncoding.EncodeToString(e)})
 	}
