@@ -44,9 +44,9 @@ internal/order: internal/cassette
 internal/match: internal/cassette
 internal/play: internal/cassette internal/match internal/order internal/wire internal/wire/http
 internal/sandbox:
-internal/vtime: internal/sandbox
+internal/vtime: internal/sandbox internal/watch
 internal/vm: internal/exttool internal/record
-internal/replay: bundle internal/cassette internal/exttool internal/order internal/play internal/record internal/record/rr internal/sandbox internal/scrub internal/trust internal/vm internal/vtime
+internal/replay: bundle internal/cassette internal/exttool internal/order internal/play internal/record internal/record/rr internal/sandbox internal/scrub internal/trust internal/vm internal/vtime internal/watch
 internal/rewind: internal/exttool
 internal/seal: bundle
 internal/seal/cloudkms: internal/seal

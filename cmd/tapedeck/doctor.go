@@ -144,7 +144,7 @@ func tryVM(ctx context.Context, term *ui.Term) (string, error) {
 		return "", err
 	}
 	job := record.Job{Args: []string{prog}, Dir: dir}
-	r, err := vmrec.Prepare(ctx, job, vmrec.Options{Cache: cache, Include: []string{prog}, Static: true, Say: term.Say})
+	r, err := vmrec.Prepare(ctx, job, vmrec.Options{Cache: cache, Include: []string{prog}, Seen: &watch.Seen{}, Say: term.Say})
 	if err != nil {
 		return "", err
 	}

@@ -79,6 +79,9 @@ func manifestOf(ctx context.Context, job record.Job, rec *record.Recording) *bun
 		Env:       map[string]string{},
 		Toolchain: map[string]any{"tapedeck": version(), "go": runtime.Version()},
 	}
+	if rec.Beside != nil {
+		m.Recorders = append(m.Recorders, rec.Beside)
+	}
 	maps.Copy(m.Toolchain, rec.Toolchain)
 	m.Inputs = inputsOf(rec.Inputs)
 	for _, e := range job.Env {

@@ -71,7 +71,8 @@ like secrets are held back from the program unless --env names them.
 With --inputs the program runs natively, in a network of its own, with all its
 variables, and reaches its servers through a recording proxy: HTTP, DNS and
 other TCP connections, in their order. What is recorded is scrubbed before it
-reaches a disk.
+reaches a disk. With --inputs --recorder vm what was recorded is then replayed in
+the guest, and the bundle has that run, too, instruction by instruction.
 
 An interrupt (Ctrl-C) ends the attempts of --until-fail. In the guest it ends
 the recorded run, and what was recorded until then is kept; the second one
@@ -101,7 +102,7 @@ Exit codes:
 	f := c.Flags()
 	f.SetInterspersed(false)
 	f.StringVar(&o.recorder, "recorder", "auto", "recorder: auto, rr or vm")
-	f.BoolVar(&o.inputs, "inputs", false, "record what the program gets over the network, and no instructions: see docs/cassettes.md")
+	f.BoolVar(&o.inputs, "inputs", false, "record what the program gets over the network, and instructions only with --recorder vm: see docs/cassettes.md")
 	f.StringVarP(&o.out, "out", "o", "", "bundle to write (default COMMAND-DATE.tar.zst)")
 	f.IntVar(&o.untilFail, "until-fail", 0, "try up to `N` times, keep the first run that fails")
 	f.IntVarP(&o.jobs, "jobs", "j", runtime.NumCPU(), "attempts at the same time, with --until-fail")
@@ -171,6 +172,15 @@ func runRecord(ctx context.Context, o recordOptions, args []string, term *ui.Ter
 	defer rec.Close()
 	if ctx.Err() != nil { // what was kept is still to be packed
 		ctx = again
+	}
+	if o.inputs && o.recorder == "vm" && rec.Outcome.Cut { // whoever ended it does not want to wait
+		term.Say("cut off, so the bundle has the inputs alone; tapedeck replay --in vm -o OUT " + o.out + " records their replay")
+	} else if o.inputs && o.recorder == "vm" {
+		discard, err := addGuest(ctx, o, job, rec, dev, g, term)
+		defer discard()
+		if err != nil { // what was recorded live can't be had again
+			rec.Warnings = append(rec.Warnings, "the inputs were not replayed in the guest, and the bundle has them alone: "+err.Error())
+		}
 	}
 	if o.untilFail > 0 { // else it came as the program wrote it
 		term.Output(rec.Stdout, rec.Stderr)
@@ -283,8 +293,10 @@ func attempts(ctx context.Context, o recordOptions, dev *recorder, g *guard, ter
 // check finds out before the run what would make its recording worthless.
 func (o recordOptions) check() error {
 	switch {
-	case o.inputs && (o.recorder != "auto" || o.chaos || o.vm.asked()):
-		return errors.New("--inputs is a recorder of its own: without --recorder, --chaos and the flags of the vm recorder")
+	case o.inputs && o.recorder == "rr":
+		return errors.New("--inputs goes alone or with --recorder vm: rr and the sandbox both trace the program, and a process has one tracer")
+	case o.inputs && (o.chaos || o.vm.rootfs != "" || o.recorder != "vm" && (o.recorder != "auto" || o.vm.asked())):
+		return errors.New("--inputs goes alone or with --recorder vm, and without --chaos and --rootfs")
 	case o.untilFail < 0:
 		return fmt.Errorf("--until-fail needs a number of 1 or more, found %d", o.untilFail)
 	case o.jobs < 1:

@@ -107,12 +107,16 @@ func vmRecorder(ctx context.Context, o recordOptions, job record.Job, term *ui.T
 	if err != nil {
 		return nil, err
 	}
-	shared := func() ([]record.File, error) {
-		if o.vm.thin {
+	return &recorder{kind: "vm", record: r.Record, shared: sharedOf(r, o.vm), close: r.Close, cuts: opt.Cut != nil}, nil
+}
+
+// sharedOf is the boot snapshot, if it is to be in the bundle.
+func sharedOf(r *vmrec.Recorder, o vmOptions) func() ([]record.File, error) {
+	return func() ([]record.File, error) {
+		if o.thin {
 			return nil, nil
 		}
 		f, err := r.Snapshot()
 		return []record.File{f}, err
 	}
-	return &recorder{kind: "vm", record: r.Record, shared: shared, close: r.Close, cuts: opt.Cut != nil}, nil
 }

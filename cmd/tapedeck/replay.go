@@ -26,6 +26,11 @@ type replayOptions struct {
 	env     []string
 	quiet   bool
 	json    bool
+	in      string // where inputs are replayed; "" leaves it to the bundle
+	out     string
+	seal    []string
+	guest   string // told to a replay in the guest: see guest.go
+	vm      vmOptions
 	outputFlags
 }
 
@@ -44,11 +49,17 @@ a network: what it asks is answered from the recording, and from nothing else.
 COMMAND runs another build, or a test, against the same recording. A request that
 was not recorded gets HTTP status 599 and is reported with the nearest recorded
 one; --order total (the default) holds each answer back until everything that was
-recorded before it has happened.`,
+recorded before it has happened.
+
+With --in vm that replay runs in the guest of the vm recorder and is recorded
+there: what a replay of inputs does not repeat by itself, such as how threads
+interleave, is then the same each time the bundle that --out writes is replayed.
+With --in sandbox the inputs are replayed even if the bundle has instructions, too.`,
 		Example: `  tapedeck replay flaky.tar.zst
   tapedeck replay --times 5 --quiet flaky.tar.zst
   tapedeck replay checkout.tar.zst -- ./checkout-patched --order 17
   tapedeck replay --what-if 'http:17 status 503' checkout.tar.zst
+  tapedeck replay --in vm -o exact.tar.zst checkout.tar.zst
 
 Exit codes:
   0  identical   3  it diverged   10  no such bundle   11  damaged
@@ -66,12 +77,38 @@ Exit codes:
 	f.BoolVar(&o.json, "json", false, "print the result as JSON, one object for each replay")
 	f.StringVar(&o.order, "order", "total", "how much of the recorded order of inputs to keep: total, session or any (imported ones: any)")
 	f.StringArrayVar(&o.whatIf, "what-if", nil, "change one answer: `'http:17 timeout'`, reset, slow 2s, status 503; repeatable")
-	f.DurationVar(&o.stall, "stall", 10*time.Second, "without progress for so long, a held back answer is a divergence")
+	f.DurationVar(&o.stall, "stall", defaultStall, "without progress for so long, a held back answer is a divergence")
 	f.BoolVar(&o.weak, "weak", false, "where this machine forbids a part of the sandbox, do without it; the verdict says so")
 	f.StringArrayVar(&o.show, "show", nil, "`PATH` that the program may read in the sandbox; repeatable")
 	f.StringArrayVar(&o.env, "env", nil, "set `NAME=VALUE` for the program, instead of what was recorded; repeatable")
+	f.StringVar(&o.in, "in", "", "replay recorded inputs in this `PLACE`: sandbox, or vm to record that, too")
+	f.StringVarP(&o.out, "out", "o", "", "bundle to write, of the replay that --in vm recorded")
+	f.StringArrayVar(&o.seal, "seal", nil, "encrypt what --out writes for this key `REF`; repeatable")
+	f.IntVar(&o.vm.memory, "memory", 0, "`MIB` of the guest's memory (--in vm; default: by what a replay here uses)")
+	f.StringArrayVar(&o.vm.include, "include", nil, "file or directory that the program needs besides those seen (--in vm); repeatable")
+	f.BoolVar(&o.vm.thin, "thin", false, "leave the boot snapshot out of what --out writes")
+	f.StringVar(&o.guest, "guest", "", "what a replay in the guest is told")
+	_ = f.MarkHidden("guest") // only a misspelt name fails
 	o.outputFlags.add(f)
 	return c
+}
+
+// defaultStall is long for a program, and short for who waits.
+const defaultStall = 10 * time.Second
+
+// check finds flags that can't be meant together.
+func (o *replayOptions) check() error {
+	switch {
+	case o.times < 1:
+		return usageError("--times needs a number of 1 or more, found %d", o.times)
+	case o.in != "" && o.in != "sandbox" && o.in != "vm":
+		return usageError("--in: need sandbox or vm, found %q", o.in)
+	case o.in != "vm" && (o.out != "" || o.vm.asked()):
+		return usageError("--out, --memory, --include and --thin are for --in vm")
+	case o.out == "" && len(o.seal) > 0:
+		return usageError("--seal is for what --out writes")
+	}
+	return nil
 }
 
 // bundleAndCommand is the argument check: one bundle, and a command after --.
@@ -92,8 +129,8 @@ func oneBundle(c *cobra.Command, args []string) error {
 }
 
 func runReplay(ctx context.Context, o replayOptions, path string, command []string, term *ui.Term) error {
-	if o.times < 1 {
-		return usageError("--times needs a number of 1 or more, found %d", o.times)
+	if err := o.check(); err != nil {
+		return err
 	}
 	cache, err := cacheDir()
 	if err != nil {
@@ -103,11 +140,11 @@ func runReplay(ctx context.Context, o replayOptions, path string, command []stri
 	if err != nil {
 		return err
 	}
+	if len(command) > 0 || o.in != "" {
+		return replayInputs(ctx, o, path, command, op, term)
+	}
 	tape, err := replay.OpenSealed(ctx, path, cache, op)
-	if len(command) > 0 || errors.Is(err, replay.ErrNothingToReplay) {
-		if tape != nil {
-			tape.Close()
-		}
+	if errors.Is(err, replay.ErrNothingToReplay) {
 		return replayInputs(ctx, o, path, command, op, term)
 	}
 	if err != nil {

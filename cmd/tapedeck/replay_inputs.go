@@ -37,12 +37,17 @@ func replayInputs(ctx context.Context, o replayOptions, path string, command []s
 			return err
 		}
 	}
-	if opt.Scrubber, err = o.comparing(ctx, t.Manifest); err != nil {
-		return err
+	var shown *scrub.Scrubber
+	if o.guest != "" {
+		opt.Scrubber, shown, err = o.toldScrubbers()
+	} else if opt.Scrubber, err = o.comparing(ctx, t.Manifest); err == nil {
+		shown, err = o.scrubber(ctx, t.Manifest, term)
 	}
-	shown, err := o.scrubber(ctx, t.Manifest, term)
 	if err != nil {
 		return err
+	}
+	if o.in == "vm" {
+		return replayInGuest(ctx, o, t, opt, shown, term)
 	}
 	diverged := false
 	for n := 1; n <= o.times; n++ {
@@ -51,6 +56,10 @@ func replayInputs(ctx context.Context, o replayOptions, path string, command []s
 			return err
 		}
 		diverged = diverged || !rep.Identical
+		if o.guest != "" {
+			rep.Outside = nil // the recording of the guest has it
+			term.Say(fmt.Sprintf(guestProcessLine, rep.PID))
+		}
 		if o.json {
 			if err := json.NewEncoder(term.Out).Encode(rep); err != nil {
 				return err
@@ -98,7 +107,7 @@ func (o *replayOptions) inputs(command []string) (opt replay.InputsOptions, err 
 		}
 		opt.Env = append(opt.Env, e)
 	}
-	opt.Stall, opt.Show, opt.Weak = o.stall, o.show, o.weak
+	opt.Stall, opt.Show, opt.Weak, opt.Guest = o.stall, o.show, o.weak, o.guest != ""
 	return opt, nil
 }
 
@@ -156,8 +165,11 @@ func inputsVerdict(r *replay.InputsReport) []string {
 	if r.Opaque > 0 {
 		counts = append(counts, fmt.Sprintf("%d of a protocol that was not decoded, played in order", r.Opaque))
 	}
-	lines := []string{fmt.Sprintf("%s: %s, %s, order %s, output %s, in %s; not repeated: %s", word, r.Outcome, strings.Join(counts, ", "), r.Report.Order,
-		r.Output, r.Elapsed.Round(10*time.Millisecond), strings.Join(r.Outside, ", "))}
+	lines := []string{fmt.Sprintf("%s: %s, %s, order %s, output %s, in %s", word, r.Outcome, strings.Join(counts, ", "), r.Report.Order,
+		r.Output, r.Elapsed.Round(10*time.Millisecond))}
+	if len(r.Outside) > 0 {
+		lines[0] += "; not repeated: " + strings.Join(r.Outside, ", ")
+	}
 	if !r.Hermetic {
 		lines = append(lines, "not hermetic: "+strings.Join(r.Weak, "; "))
 	}

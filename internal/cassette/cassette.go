@@ -33,7 +33,7 @@ type Conn struct {
 	ID       int
 	Peer     netip.AddrPort // whom the program dialled, or who dialled it
 	Port     uint16         // of the program, on which it was dialled; 0 if it dialled itself
-	Proto    string         // "http/1.1", "dns", or "tcp" for bytes that nobody decoded
+	Proto    string         // "http/1.1", "h2", "dns", or "tcp" for bytes that nobody decoded
 	Name     string         // the peer's: from the TLS handshake, or as DNS answered it; may be ""
 	TLS      bool
 	ALPN     string // as negotiated
@@ -60,11 +60,14 @@ type Exchange struct {
 	Stub bool
 }
 
-// Message is an HTTP message as it was on the wire, after the scrub.
+// Message is an HTTP message as it was on the wire, after the scrub. One of HTTP/2
+// is written as HTTP/1 would, with "HTTP/2" for the version, the authority as the
+// first field, and a body that ends where it ends.
 type Message struct {
 	Early     [][]byte // heads of 1xx answers that came before it
 	Head      []byte   // from the first line to the empty one, both included
 	Body      Body     // what follows the head, transfer coding and trailers included; never nil
+	Trailer   []byte   // of HTTP/2: the lines of the fields that followed the body; nil if none did
 	Pieces    []Piece  // as the body came; nil: all at once
 	Rewritten bool     // the scrub changed it: lengths and chunks were made anew
 	Truncated string   // WARC's word for why the body is not whole: "disconnect", "length", "time"; "" if it is

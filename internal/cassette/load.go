@@ -99,10 +99,19 @@ func (l *loader) times() error {
 		var t timeLine
 		err := json.Unmarshal(line, &t)
 		wall, err2 := time.Parse(time.RFC3339Nano, t.Wall)
-		if err != nil || err2 != nil || t.Seq != uint64(n) {
-			return damaged(timeFile, "line "+strconv.Itoa(n+1), fmt.Sprintf("seq %d, wall and mono_ns", n), "something else")
+		var mono int64
+		var err3 error
+		if t.MonoNS != nil {
+			mono = *t.MonoNS
+		} else {
+			var since time.Time
+			since, err3 = time.Parse(time.RFC3339Nano, t.Mono)
+			mono = since.UnixNano()
 		}
-		l.stamps = append(l.stamps, Time{wall.UnixNano(), t.Mono})
+		if err != nil || err2 != nil || err3 != nil || t.Seq != uint64(n) {
+			return damaged(timeFile, "line "+strconv.Itoa(n+1), fmt.Sprintf("seq %d, wall and mono", n), "something else")
+		}
+		l.stamps = append(l.stamps, Time{wall.UnixNano(), mono})
 		if n == 0 {
 			l.c.Began = l.stamps[0]
 		}
@@ -220,6 +229,9 @@ func (l *loader) http() error {
 				if b, err := base64.StdEncoding.DecodeString(f.Value); err == nil {
 					m.Early = append(m.Early, b)
 				}
+			}
+			if f.Name == ownField+"Trailer" {
+				m.Trailer, _ = base64.StdEncoding.DecodeString(f.Value)
 			}
 		}
 		if kind == "response" {

@@ -53,7 +53,7 @@ type output struct {
 // Create begins a cassette in dir, which is made if need be. seed may be nil.
 func Create(dir string, began Time, seed []byte) (*Writer, error) {
 	w := &Writer{dir: dir, began: began, conns: map[int]*Conn{}, files: map[string]*output{}}
-	if err := w.line(timeFile, timeLine{0, stamp(began.Wall), began.Mono}); err != nil {
+	if err := w.line(timeFile, timeLine{Seq: 0, Wall: stamp(began.Wall), Mono: stamp(began.Mono)}); err != nil {
 		return nil, err
 	}
 	if seed != nil {
@@ -64,10 +64,13 @@ func Create(dir string, began Time, seed []byte) (*Writer, error) {
 	return w, nil
 }
 
+// timeLine has the monotonic clock as if it had begun in 1970: a plain count of
+// nanoseconds passes for a card's number now and then, and a later scrub changes it.
 type timeLine struct {
-	Seq  uint64 `json:"seq"`
-	Wall string `json:"wall"`
-	Mono int64  `json:"mono_ns"`
+	Seq    uint64 `json:"seq"`
+	Wall   string `json:"wall"`
+	Mono   string `json:"mono"`
+	MonoNS *int64 `json:"mono_ns,omitempty"` // in its place, in older cassettes
 }
 
 func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
@@ -132,7 +135,7 @@ func (w *Writer) Event(e Event) error {
 	if err := w.line(orderFile, l); err != nil {
 		return err
 	}
-	return w.line(timeFile, timeLine{e.Seq, stamp(e.Time.Wall), e.Time.Mono})
+	return w.line(timeFile, timeLine{Seq: e.Seq, Wall: stamp(e.Time.Wall), Mono: stamp(e.Time.Mono)})
 }
 
 // hexAddr writes an address in hexadecimal: cb00710a:443. Rules that take
@@ -210,6 +213,9 @@ func message(h warc.Header, m *Message) warc.Header {
 	}
 	if m.Rewritten {
 		h = append(h, warc.Field{Name: ownField + "Rewritten", Value: "true"})
+	}
+	if m.Trailer != nil {
+		h = append(h, warc.Field{Name: ownField + "Trailer", Value: base64.StdEncoding.EncodeToString(m.Trailer)})
 	}
 	for _, e := range m.Early {
 		h = append(h, warc.Field{Name: ownField + "Early", Value: base64.StdEncoding.EncodeToString(e)})

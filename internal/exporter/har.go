@@ -130,7 +130,7 @@ func (w *harWriter) request(q *har.Request, x *cassette.Exchange) error {
 	if chunked(m) { // a content coding stays: the field that names it does, too
 		b = dechunk(wire)
 	}
-	q.Trailers = b.trailers
+	q.Trailers = append(b.trailers, trailers(m)...)
 	q.BodySize = int64(len(b.plain))
 	if len(b.plain) == 0 {
 		return nil
@@ -173,7 +173,7 @@ func (w *harWriter) response(a *har.Response, x *cassette.Exchange, at *moments)
 		return nil
 	}
 	b := decode(m, wire)
-	a.Trailers = b.trailers
+	a.Trailers = append(b.trailers, trailers(m)...)
 	a.Content.Size = int64(len(b.plain))
 	if b.packed {
 		saved := a.Content.Size - int64(len(wire))
@@ -223,6 +223,11 @@ func pairs(m *cassette.Message) []har.Pair {
 		all = append(all, har.Pair{Name: name, Value: value})
 	}
 	return all
+}
+
+// trailers are those of HTTP/2, which are not within the body.
+func trailers(m *cassette.Message) []har.Pair {
+	return pairs(&cassette.Message{Head: append([]byte("\n"), m.Trailer...)})
 }
 
 func unescape(s string) string {

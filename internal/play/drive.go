@@ -10,6 +10,7 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
 	"github.com/tapedeck-dev/tapedeck/internal/match"
+	"github.com/tapedeck-dev/tapedeck/internal/wire"
 	"github.com/tapedeck-dev/tapedeck/internal/wire/http"
 )
 
@@ -46,6 +47,10 @@ func (p *Player) client(ctx context.Context, conn *cassette.Conn, list []*casset
 		return
 	}
 	defer c.Close()
+	if conn.Proto == "h2" {
+		p.drive2(ctx, c, list, lost)
+		return
+	}
 	r := http.NewReader(c, false)
 	for i, x := range list {
 		s := p.of(match.ID(x))
@@ -78,6 +83,10 @@ func (p *Player) client(ctx context.Context, conn *cassette.Conn, list []*casset
 		}
 		if fields := compare(x.Response, p.scrubbed(m)); len(fields) > 0 {
 			p.drifted(match.ID(x), fields...)
+		}
+		if x.Upgrade > 0 && x.Upgrade <= len(p.opt.Cassette.Streams) {
+			p.stream(&wire.Prefixed{Conn: c, Head: r.Rest()}, nil, p.opt.Cassette.Streams[x.Upgrade-1])
+			return
 		}
 	}
 }

@@ -50,6 +50,9 @@ func (p *Player) http(c net.Conn, scheme string, dst netip.AddrPort, session str
 		}
 		s := p.of(match.ID(x))
 		p.gate.Happened(append([]uint64{p.opened[x.Conn]}, s.request...)...)
+		if key := m.Get("Sec-WebSocket-Key"); key != "" && x.Upgrade > 0 {
+			x = acceptedBy(key, x)
+		}
 		if !p.answer(c, w, x, s) {
 			return
 		}
@@ -77,6 +80,12 @@ func (p *Player) scrubbed(m *cassette.Message) *cassette.Message {
 	return &cassette.Message{Head: b[:n+4], Body: cassette.Bytes(b[n+4:]), Truncated: m.Truncated}
 }
 
+// scrubbedBody is a live body of no stated type as the recorder would have kept it.
+func (p *Player) scrubbedBody(b []byte) []byte {
+	m := p.scrubbed(&cassette.Message{Head: []byte("body\r\n\r\n"), Body: cassette.Bytes(b)})
+	return []byte(m.Body.(cassette.Bytes))
+}
+
 // answer writes a recorded answer as it came: byte for byte, piece by piece. It
 // tells whether the connection goes on.
 func (p *Player) answer(c net.Conn, w *bufio.Writer, x *cassette.Exchange, s *sequence) bool {
@@ -102,6 +111,9 @@ func (p *Player) answer(c net.Conn, w *bufio.Writer, x *cassette.Exchange, s *se
 		return err == nil
 	}
 	m := x.Response
+	if m != nil && isHTTP2(m) { // its pieces are not those of a coding in chunks
+		m, s = asHTTP1(m), &sequence{answer: s.answer, end: s.end, request: s.request, skip: s.data}
+	}
 	if m == nil {
 		p.skipAnswer(s)
 		if x.End == "reset" {
@@ -116,6 +128,9 @@ func (p *Player) answer(c net.Conn, w *bufio.Writer, x *cassette.Exchange, s *se
 	_, _ = w.Write(fitted(m))
 	last := s.answer
 	p.gate.Done(s.answer)
+	for _, e := range s.skip {
+		p.gate.Skip(e.Seq)
+	}
 	body, err := m.Body.Open()
 	if err != nil {
 		return false
@@ -166,7 +181,7 @@ func closesItself(m *cassette.Message) bool {
 
 func (p *Player) skipAnswer(s *sequence) {
 	skip := []uint64{s.answer, s.end}
-	for _, e := range s.data {
+	for _, e := range append(s.data[:len(s.data):len(s.data)], s.skip...) {
 		skip = append(skip, e.Seq)
 	}
 	p.gate.Skip(skip...)

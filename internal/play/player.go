@@ -7,15 +7,16 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
 	"github.com/tapedeck-dev/tapedeck/internal/match"
 	"github.com/tapedeck-dev/tapedeck/internal/order"
 	"github.com/tapedeck-dev/tapedeck/internal/wire"
-	wirehttp "github.com/tapedeck-dev/tapedeck/internal/wire/http"
 )
 
 // Options of a replay.
@@ -63,18 +64,23 @@ type Player struct {
 	whatif  map[int]WhatIf
 	again   map[int]bool // queries that were answered as one before them
 
-	mu     sync.Mutex
-	misses []*match.Miss
-	drift  []Drift
-	opaque int
-	lives  int
+	open map[string][]*cassette.Exchange // that were answered before they were asked to the end
+
+	mu       sync.Mutex
+	streamed int // of them, those that were taken
+	misses   []*match.Miss
+	drift    []Drift
+	opaque   int
+	lives    int
 }
 
 // sequence are the events of one exchange or stream.
 type sequence struct {
 	request []uint64 // the asking side's, first to last
-	answer  uint64   // first byte
+	asked   []cassette.Event
+	answer  uint64 // first byte
 	data    []cassette.Event
+	skip    []cassette.Event // pieces that are not played
 	end     uint64
 }
 
@@ -84,6 +90,7 @@ type dest struct {
 	streams []*cassette.Stream
 	http    bool
 	tls     bool
+	dns     bool
 	next    int // connection
 	stream  int
 }
@@ -95,12 +102,18 @@ type answers struct {
 
 // New returns a player.
 func New(o Options) (*Player, error) {
-	p := &Player{opt: o, seqs: map[string]*sequence{}, opened: map[int]uint64{}, dests: map[netip.AddrPort]*dest{}, queries: map[string]*answers{}, whatif: map[int]WhatIf{}, again: map[int]bool{}}
+	p := &Player{opt: o, seqs: map[string]*sequence{}, opened: map[int]uint64{}, dests: map[netip.AddrPort]*dest{}, queries: map[string]*answers{}, whatif: map[int]WhatIf{}, again: map[int]bool{}, open: map[string][]*cassette.Exchange{}}
 	c := o.Cassette
 	used := make([]bool, len(c.Conns)+1)
 	var outgoing []*cassette.Exchange
+	both := interleaved(c)
 	for _, x := range c.Exchanges {
 		used[x.Conn] = true
+		if both[match.ID(x)] && !c.Conns[x.Conn-1].Incoming {
+			k := openKey(x.Scheme, x.Request)
+			p.open[k] = append(p.open[k], x)
+			continue
+		}
 		if x.Conn == 0 || !c.Conns[x.Conn-1].Incoming {
 			outgoing = append(outgoing, x)
 		}
@@ -109,7 +122,7 @@ func New(o Options) (*Player, error) {
 		used[s.Conn] = true
 	}
 	for _, conn := range c.Conns {
-		if conn.Incoming || conn.Proto == "dns" {
+		if conn.Incoming || conn.Proto == "dns" && !conn.TLS { // TCP need not be used again
 			continue
 		}
 		d := p.dests[conn.Peer]
@@ -118,8 +131,9 @@ func New(o Options) (*Player, error) {
 			p.dests[conn.Peer] = d
 		}
 		d.conns = append(d.conns, conn)
-		d.http = d.http || conn.Proto == "http/1.1"
+		d.http = d.http || conn.Proto == "http/1.1" || conn.Proto == "h2"
 		d.tls = d.tls || conn.TLS
+		d.dns = d.dns || conn.Proto == "dns"
 	}
 	for _, s := range c.Streams {
 		if d := p.dests[c.Conns[s.Conn-1].Peer]; d != nil && s.Exchange == 0 {
@@ -175,6 +189,21 @@ func New(o Options) (*Player, error) {
 	return p, nil
 }
 
+// interleaved are the exchanges of HTTP/2 that were answered before their request
+// was whole, as calls are that stream both ways.
+func interleaved(c *cassette.Cassette) map[string]bool {
+	begun, found := map[string]bool{}, map[string]bool{}
+	for _, e := range c.Events {
+		switch {
+		case e.Kind == cassette.Response && e.Conn > 0 && c.Conns[e.Conn-1].Proto == "h2":
+			begun[e.ID] = true
+		case (e.Kind == cassette.ReqEnd || e.Kind == cassette.ReqData) && begun[e.ID]:
+			found[e.ID] = true
+		}
+	}
+	return found
+}
+
 func (p *Player) sequence(e cassette.Event) {
 	s := p.seqs[e.ID]
 	if s == nil {
@@ -184,6 +213,7 @@ func (p *Player) sequence(e cassette.Event) {
 	switch e.Kind {
 	case cassette.Request, cassette.ReqData, cassette.ReqEnd, cassette.Question:
 		s.request = append(s.request, e.Seq)
+		s.asked = append(s.asked, e)
 	case cassette.Response:
 		s.answer = e.Seq
 	case cassette.RespData, cassette.Data:
@@ -210,6 +240,12 @@ func (p *Player) Report() Report {
 	defer p.mu.Unlock()
 	r.Misses, r.Drift, r.Opaque = p.misses, p.drift, p.opaque
 	r.Missed = len(p.misses)
+	r.Matched += p.streamed
+	for _, k := range slices.Sorted(maps.Keys(p.open)) {
+		for _, x := range p.open[k] {
+			r.Unused = append(r.Unused, match.ID(x))
+		}
+	}
 	for _, w := range p.opt.WhatIf {
 		r.WhatIf = append(r.WhatIf, w.String())
 	}
@@ -222,41 +258,15 @@ func (p *Player) missed(m *match.Miss) {
 	p.mu.Unlock()
 }
 
-// Packet answers a DNS question; nil is no answer, as was recorded.
-func (p *Player) Packet(q []byte) []byte {
-	name, kind, ok := wirehttp.Question(q)
-	if !ok {
-		return nil
-	}
-	p.mu.Lock()
-	a := p.queries[name+" "+kind]
-	var pick *cassette.Query
-	if a != nil {
-		pick = a.all[min(a.next, len(a.all)-1)] // a resolver may ask again
-		a.next++
-	}
-	p.mu.Unlock()
-	if pick == nil {
-		p.missed(&match.Miss{Request: "DNS " + kind + " " + name, Cause: match.NewCall})
-		return refuse(q)
-	}
-	s := p.of(fmt.Sprintf("dns:%d", pick.ID))
-	if !p.again[pick.ID] {
-		p.gate.Happened(append([]uint64{p.opened[pick.Conn]}, s.request...)...)
-		_ = p.gate.Wait(background, s.end)
-		defer p.gate.Done(s.end)
-	}
-	if len(pick.Answer) < 12 {
-		return pick.Answer
-	}
-	return append(append([]byte(nil), q[:2]...), pick.Answer[2:]...) // its own number
-}
-
 // Serve answers a connection that the program opened to dst.
 func (p *Player) Serve(c net.Conn, dst netip.AddrPort) {
 	defer c.Close()
 	dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
 	d := p.dests[dst]
+	if d == nil && dst.Port() == 53 {
+		p.questions(c)
+		return
+	}
 	if d == nil {
 		p.missed(&match.Miss{Request: "connect to " + dst.String(), Cause: match.NewCall})
 		wire.Abort(c)
@@ -308,6 +318,24 @@ func (p *Player) Serve(c net.Conn, dst netip.AddrPort) {
 			return
 		}
 		live = server
+		if server.ConnectionState().NegotiatedProtocol == "h2" && d.http {
+			p.http2(live, scheme, dst, session)
+			return
+		}
+	} else if first[0] == 'P' && conn.Proto == "h2" {
+		more := make([]byte, 2)
+		if _, err := io.ReadFull(c, more); err != nil {
+			return
+		}
+		live = &wire.Prefixed{Conn: c, Head: append(first, more...)}
+		if string(more) == "RI" {
+			p.http2(live, scheme, dst, session)
+			return
+		}
+	}
+	if d.dns {
+		p.questions(live)
+		return
 	}
 	if !d.http {
 		p.stream(live, d, nil)

@@ -7,11 +7,10 @@ import (
 	"io"
 	"net"
 
-	"golang.org/x/net/dns/dnsmessage"
-
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
 	"github.com/tapedeck-dev/tapedeck/internal/match"
 	"github.com/tapedeck-dev/tapedeck/internal/wire"
+	wirehttp "github.com/tapedeck-dev/tapedeck/internal/wire/http"
 )
 
 // stream plays bytes that nobody decoded: what came to the program is sent in
@@ -31,9 +30,16 @@ func (p *Player) stream(c net.Conn, d *dest, s *cassette.Stream) {
 		wire.Abort(c)
 		return
 	}
-	p.mu.Lock()
-	p.opaque++
-	p.mu.Unlock()
+	web := s.Exchange > 0 && s.Exchange <= len(p.opt.Cassette.Exchanges) && p.opt.Cassette.Exchanges[s.Exchange-1].Response != nil &&
+		wirehttp.IsWebSocket(p.opt.Cassette.Exchanges[s.Exchange-1].Response.Head)
+	peer := io.ReadWriter(c)
+	if web {
+		peer = &webSocket{c: c, scrub: p.scrubbedBody, mask: p.opt.Cassette.Conns[s.Conn-1].Incoming}
+	} else {
+		p.mu.Lock()
+		p.opaque++
+		p.mu.Unlock()
+	}
 	p.gate.Happened(p.opened[s.Conn])
 	events := p.of(fmt.Sprintf("tcp:%d", s.ID)).data
 	out, err1 := s.Out.Open()
@@ -50,7 +56,7 @@ func (p *Player) stream(c net.Conn, d *dest, s *cassette.Stream) {
 				return
 			}
 			_ = p.gate.Wait(background, e.Seq)
-			_, err := c.Write(recorded)
+			_, err := peer.Write(recorded)
 			p.gate.Done(e.Seq)
 			if err != nil {
 				p.drop(events[i+1:])
@@ -62,9 +68,9 @@ func (p *Player) stream(c net.Conn, d *dest, s *cassette.Stream) {
 			return
 		}
 		live := make([]byte, e.Len)
-		n, err := io.ReadFull(c, live)
+		n, err := io.ReadFull(peer, live)
 		live = live[:n]
-		if p.opt.ScrubText != nil {
+		if p.opt.ScrubText != nil && !web {
 			live = p.opt.ScrubText(live)
 		}
 		if !bytes.Equal(live, recorded) {
@@ -94,17 +100,3 @@ func (p *Player) drifted(id string, fields ...match.Field) {
 }
 
 func shown(b []byte) string { return string(b[:min(len(b), 200)]) }
-
-// refuse says that there is no such name.
-func refuse(q []byte) []byte {
-	var m dnsmessage.Message
-	if m.Unpack(q) != nil {
-		return nil
-	}
-	m.Response, m.RCode, m.Additionals = true, dnsmessage.RCodeNameError, nil
-	out, err := m.Pack()
-	if err != nil {
-		return nil
-	}
-	return out
-}

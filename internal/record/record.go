@@ -79,6 +79,7 @@ type Recording struct {
 	Dir       string         // owned by the recording; Close removes it
 	Files     []File         // what belongs in the bundle
 	Manifest  map[string]any // the entry under "recorders" of the manifest, "kind" included
+	Beside    map[string]any // the entry of another recorder, whose files are in Files, too; nil if there was one alone
 	Inputs    map[string]any // fields under "inputs" of the manifest; nil if none were recorded
 	Toolchain map[string]any // versions of the tools, for the manifest's "toolchain"
 	Program   Program        // what was run, for the list of its parts

@@ -20,6 +20,7 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 	"github.com/tapedeck-dev/tapedeck/internal/trust"
 	"github.com/tapedeck-dev/tapedeck/internal/vtime"
+	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 // InputsOptions say how recorded inputs are replayed.
@@ -32,6 +33,8 @@ type InputsOptions struct {
 	Stall    time.Duration
 	Weak     bool            // do without what this machine forbids of the sandbox; the report says what
 	Show     []string        // files that the program may read beside the system's and its own
+	Guest    bool            // this machine is the guest of the vm recorder
+	Notes    *watch.Notes    // is told which files are used; nil: nobody
 	Scrubber *scrub.Scrubber // of what is compared; the salt must be the recording's, or tokens differ
 }
 
@@ -49,7 +52,15 @@ type InputsReport struct {
 	Stdout   []byte        `json:"-"`
 	Stderr   []byte        `json:"-"`
 	Elapsed  time.Duration `json:"elapsed_ns"`
+	PID      int           `json:"-"` // of the program
+	MaxRSS   int64         `json:"-"` // of its largest process, in bytes
+	// Visible tells which of the host's files it could see.
+	Visible func(path string) bool `json:"-"`
 }
+
+// guestSlow is how many times as long everything takes in the guest, by its own
+// clock, at least. What waits for the program has to be that patient.
+const guestSlow = 20
 
 // Run replays the inputs once.
 func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error) {
@@ -83,13 +94,20 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	if err != nil {
 		return nil, err
 	}
-	c := sandbox.Config{Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Weak: o.Weak, Show: slices.Concat(o.Show, show),
+	slow := 1
+	if o.Guest {
+		slow = guestSlow
+	}
+	c := sandbox.Config{Slow: slow, Args: command, Dir: cwd, Env: append(env, replaced.Env...), Hermetic: true, Weak: o.Weak, Show: slices.Concat(o.Show, show),
 		Files: map[string][]byte{"/etc/resolv.conf": []byte("nameserver 192.0.2.53\n"), "/etc/hosts": []byte("127.0.0.1 localhost tapedeck\n::1 localhost\n"), "/etc/hostname": []byte("tapedeck\n"),
 			"/etc/nsswitch.conf": []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n")}}
 	for _, path := range replaced.Named { // of the machine that recorded
 		c.Files[path] = ca.PEM()
 	}
 	for _, b := range replaced.Binds {
+		if o.Notes != nil { // a store that is there is named to the program, opened or not
+			o.Notes.Add(b.Target)
+		}
 		c.Binds = append(c.Binds, sandbox.Bind(b))
 		if strings.HasPrefix(b.Target, "/etc/") || strings.HasPrefix(b.Target, "/usr/") {
 			continue
@@ -100,7 +118,7 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		c.Show = append(c.Show, t.Dir)
 		c.Env = append(c.Env, "HTTP_CASSETTE_DIR="+filepath.Join(t.Dir, "inputs/http_vcr"), "SQL_CASSETTE="+filepath.Join(t.Dir, "inputs/sql_vcr.sqlite"))
 	}
-	world, err := vtime.New(vtime.Options{Clock: true, Wall: t.Cassette.Began.Wall, Mono: t.Cassette.Began.Mono, Random: true, Seed: t.seed()})
+	world, err := vtime.New(vtime.Options{Clock: true, Wall: t.Cassette.Began.Wall, Mono: t.Cassette.Began.Mono, Random: true, Seed: t.seed(), Notes: o.Notes})
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +131,7 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	var box *sandbox.Box
 	var rest settler
 	player, err := play.New(play.Options{Cassette: t.Cassette, Certificate: ca.Certificate, Order: o.Mode, WhatIf: o.WhatIf,
-		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall, Settle: func() { rest.wait(box, world) }, Tell: func(e cassette.Event) { world.Set(e.Time.Wall) }}})
+		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall * time.Duration(slow), Settle: func() { rest.wait(box, world) }, Tell: func(e cassette.Event) { world.Set(e.Time.Wall) }}})
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +150,8 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	rep := &InputsReport{Kind: "inputs", Hermetic: len(box.Weaknesses()) == 0, Weak: box.Weaknesses(), Report: player.Report(), Outside: vtime.Outside(), Stdout: out, Stderr: errs, Elapsed: time.Since(begin)}
+	rep := &InputsReport{Kind: "inputs", Hermetic: len(box.Weaknesses()) == 0, Weak: box.Weaknesses(), Report: player.Report(), Outside: vtime.Outside(), Stdout: out, Stderr: errs, Elapsed: time.Since(begin),
+		PID: box.PID(), MaxRSS: box.MaxRSS(), Visible: sandbox.Visible(c)}
 	for _, why := range world.Stats().Failed {
 		rep.Outside = append(rep.Outside, "the clock of a program, which could not be changed: "+why)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/record"
 	vmrec "github.com/tapedeck-dev/tapedeck/internal/record/vm"
 	"github.com/tapedeck-dev/tapedeck/internal/vm"
+	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 // files are what a bundle of a recording holds: path to content.
@@ -48,7 +49,7 @@ var recording = sync.OnceValues(func() (files, error) {
 	}
 	ctx := context.Background()
 	r, err := vmrec.Prepare(ctx, record.Job{Args: []string{prog}, Dir: dir},
-		vmrec.Options{Cache: cache, Include: []string{prog}, Static: true, Say: func(string) {}})
+		vmrec.Options{Cache: cache, Include: []string{prog}, Seen: &watch.Seen{}, Say: func(string) {}})
 	if err != nil {
 		return nil, err
 	}

@@ -124,6 +124,24 @@ func (k kernel) readTask(ctx context.Context, addr uint64) (task, error) {
 	return t, err
 }
 
+// execs tells whether another thread of this one's process is about to run
+// another program, which ends this one. Of a recording that does not tell where
+// to look, it is not known.
+func (k kernel) execs(ctx context.Context, t task) (bool, error) {
+	for _, member := range []string{"signal_struct.group_exec_task", "signal_struct.group_exit_task"} {
+		if _, ok := k.guest.Offsets[member]; !ok {
+			continue
+		}
+		signal, err := k.ptr(ctx, t.addr, "task_struct.signal")
+		if err != nil {
+			return false, err
+		}
+		who, err := k.ptr(ctx, signal, member)
+		return who != 0, err
+	}
+	return false, nil
+}
+
 // threads returns the living threads of the process that t belongs to.
 func (k kernel) readThreads(ctx context.Context, t task) ([]task, error) {
 	now, err := k.current(ctx)
@@ -303,8 +321,20 @@ func (k kernel) exePath(ctx context.Context, t task) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	mnt, err := k.u64(ctx, file+k.off("file.f_path")+k.off("path.mnt"))
+	if err != nil {
+		return "", err
+	}
 	var parts []string
 	for range 64 {
+		on, under, err := k.mountedOn(ctx, mnt, dentry)
+		if err != nil {
+			return "", err
+		}
+		if under != 0 {
+			dentry, mnt = on, under
+			continue
+		}
 		parent, err := k.ptr(ctx, dentry, "dentry.d_parent")
 		if err != nil {
 			return "", err
@@ -327,6 +357,27 @@ func (k kernel) exePath(ctx context.Context, t task) (string, error) {
 		parts, dentry = append(parts, name), parent
 	}
 	return "", fmt.Errorf("process %d: its program's path is too deep", t.tgid)
+}
+
+// mountedOn goes from the root of a mount to where it is mounted: the folder and
+// the mount that has it. It is 0, 0 for another folder, for what is mounted
+// nowhere, and in a recording that does not tell where to look.
+func (k kernel) mountedOn(ctx context.Context, mnt, dentry uint64) (on, under uint64, err error) {
+	at, ok := k.guest.Offsets["mount.mnt"]
+	if !ok {
+		return 0, 0, nil
+	}
+	root, err := k.ptr(ctx, mnt, "vfsmount.mnt_root")
+	if err != nil || root != dentry {
+		return 0, 0, err
+	}
+	mount := mnt - uint64(at)
+	parent, err := k.ptr(ctx, mount, "mount.mnt_parent")
+	if err != nil || parent == mount {
+		return 0, 0, err
+	}
+	on, err = k.ptr(ctx, mount, "mount.mnt_mountpoint")
+	return on, parent + uint64(at), err
 }
 
 // auxv returns the auxiliary vector that the process was started with.

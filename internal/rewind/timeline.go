@@ -102,6 +102,11 @@ func (t *timeline) toFailure(ctx context.Context) (death, []death, error) {
 			}
 			continue
 		case rip == coredump.addr || rip == exit.addr:
+			if ends, err := t.execs(ctx, now); err != nil {
+				return death{}, others, err
+			} else if ends && rip == exit.addr {
+				break // a thread only, to make room for another program
+			}
 			d := death{task: now, status: int(uint32(rdi))}
 			if d.at, err = t.position(ctx); err != nil {
 				return d, others, err

@@ -39,6 +39,7 @@ type Config struct {
 
 	Filter  []unix.SockFilter                      // a seccomp filter with a listener of its own, or nil
 	Persona uint                                   // personality(2) bits, such as that of setarch -R
+	Slow    int                                    // how many times as long as elsewhere the program may take to begin to listen; 0 is once
 	Hold    func(pid int, listener *os.File) error // called when all is ready but the exec; pid is this process's name for it
 }
 
@@ -61,6 +62,7 @@ type Box struct {
 	dir  string // scratch
 	tcp  *net.TCPListener
 	udp  *net.UDPConn
+	slow int
 	pid  int
 	init int // pid 1 of the namespaces
 
@@ -93,7 +95,7 @@ func Start(ctx context.Context, c Config) (*Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Box{dir: dir, conns: make(chan connection), listening: make(chan netip.AddrPort, 64), misses: make(chan netip.AddrPort, 64), started: make(chan error, 1), done: make(chan struct{}), status: syscall.WaitStatus(syscall.SIGKILL), calls: map[uint64]chan answer{}}
+	b := &Box{dir: dir, slow: max(c.Slow, 1), conns: make(chan connection), listening: make(chan netip.AddrPort, 64), misses: make(chan netip.AddrPort, 64), started: make(chan error, 1), done: make(chan struct{}), status: syscall.WaitStatus(syscall.SIGKILL), calls: map[uint64]chan answer{}}
 	if err := b.start(c); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
@@ -298,6 +300,18 @@ func (b *Box) Wait() (syscall.WaitStatus, error) {
 // Weaknesses are what is not hermetic about it, if Config.Weak allowed that.
 func (b *Box) Weaknesses() []string { return b.weak }
 
+// PID is the program's process, as this process names it.
+func (b *Box) PID() int { return b.pid }
+
+// MaxRSS is the memory, in bytes, of the largest process that there was. It is
+// known when everything has ended.
+func (b *Box) MaxRSS() int64 {
+	if use, ok := b.cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		return use.Maxrss << 10
+	}
+	return 0
+}
+
 // Signal sends a signal to the program.
 func (b *Box) Signal(s syscall.Signal) error { return syscall.Kill(b.pid, s) }
 
@@ -315,7 +329,7 @@ func (b *Box) Listening() <-chan netip.AddrPort { return b.listening }
 // Dial connects to a port on which the program listens, or is about to. The
 // program sees from as its peer.
 func (b *Box) Dial(ctx context.Context, from netip.AddrPort, port uint16) (net.Conn, error) {
-	return b.dial(ctx, message{Kind: "dial", Addr: from.String(), Port: port, Patience: 500})
+	return b.dial(ctx, message{Kind: "dial", Addr: from.String(), Port: port, Patience: 500 * b.slow})
 }
 
 func (b *Box) dial(ctx context.Context, m message) (net.Conn, error) {

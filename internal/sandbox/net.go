@@ -144,9 +144,13 @@ func redirect() (*ports, error) {
 	return &ports{conn: c, set: inside, known: map[uint16]bool{}}, c.Flush()
 }
 
-// watchListeners tells of each port on which the program begins to listen.
+// watchListeners tells of each port on which the program begins to listen. To
+// look takes the kernel a while, more so on a slow machine: it is not to take
+// more than a tenth of the time.
 func watchListeners(p *ports) {
-	for ; ; time.Sleep(10 * time.Millisecond) {
+	var took time.Duration
+	for ; ; time.Sleep(max(10*time.Millisecond, 10*took)) {
+		began := time.Now()
 		now := map[uint16]bool{}
 		for _, file := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
 			sockets, err := readSockets(file)
@@ -176,6 +180,7 @@ func watchListeners(p *ports) {
 				}
 			}
 		}
+		took = time.Since(began)
 	}
 }
 

@@ -109,6 +109,8 @@ func plainBody(s *Scrubber, media string, body []byte) ([]byte, error) {
 	switch base = strings.ToLower(strings.TrimSpace(base)); {
 	case base == "application/json", strings.HasSuffix(base, "+json"), base == "text/plain" && mayBeJSON(body):
 		return s.JSON(body).Bytes(), nil
+	case base == "application/grpc", strings.HasPrefix(base, "application/grpc+proto"):
+		return grpcBody(s, body)
 	case base == "application/x-www-form-urlencoded":
 		return []byte(pairs(s, Form, string(body))), nil
 	case base == "multipart/form-data":

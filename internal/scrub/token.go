@@ -18,7 +18,10 @@ const (
 var tokenEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // macPool spares the set-up of HMAC, which costs more than a short value does.
-type macPool struct{ pool sync.Pool }
+type macPool struct {
+	pool  sync.Pool
+	known *Known // asked first; may be nil
+}
 
 type mac struct {
 	h   hash.Hash
@@ -32,8 +35,15 @@ func newMACPool(key []byte) *macPool {
 	return p
 }
 
-// sum returns HMAC(label|value) in a buffer that is valid until put.
+// sum returns HMAC(label|value), or what is known for it.
 func (p *macPool) sum(label string, value []byte) [sha256.Size]byte {
+	if p.known != nil {
+		return p.known.sum(label, value, p.make)
+	}
+	return p.make(label, value)
+}
+
+func (p *macPool) make(label string, value []byte) [sha256.Size]byte {
 	m := p.pool.Get().(*mac)
 	m.h.Reset()
 	m.buf = append(append(append(m.buf[:0], label...), '|'), value...)

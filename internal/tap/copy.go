@@ -69,7 +69,7 @@ func (t *Tap) terminate(info *wire.Conn, c, up net.Conn, dst netip.AddrPort) {
 		if name == "" {
 			name = dst.Addr().String()
 		}
-		upstream = tls.Client(up, &tls.Config{ServerName: name, RootCAs: t.opt.Roots, NextProtos: protocols(h.SupportedProtos)})
+		upstream = tls.Client(up, &tls.Config{ServerName: name, RootCAs: t.opt.Roots, NextProtos: h.SupportedProtos})
 		if err := upstream.Handshake(); err != nil {
 			info.Refused = "tls"
 			return nil, err
@@ -94,15 +94,6 @@ func (t *Tap) terminate(info *wire.Conn, c, up net.Conn, dst netip.AddrPort) {
 		return
 	}
 	t.copyBoth(info.ID, server, upstream)
-}
-
-// protocols is what we offer of what the program offers. HTTP/1.1 is what a
-// recording can be read in, so it is asked for where there is a choice.
-func protocols(offered []string) []string {
-	if slices.Contains(offered, "http/1.1") {
-		return []string{"http/1.1"}
-	}
-	return offered
 }
 
 // buffers of the copying loops.

@@ -106,7 +106,7 @@ func baseLink(cache string, q QEMU, k *Kernel, m Machine) string {
 // baseKey names everything that the snapshot depends on.
 func baseKey(q QEMU, k *Kernel, m Machine) string {
 	init := sha256.Sum256(guestInit)
-	b, _ := json.Marshal([]any{q.Digest, k.Digests, m, init, bootLine, m.args("")})
+	b, _ := json.Marshal([]any{q.Digest, k.Digests, m, init, bootLine, m.args(""), members, optional})
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:8])
 }

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tapedeck-dev/tapedeck/internal/exttool"
@@ -19,6 +21,7 @@ type Kernel struct {
 	Package string            `json:"package"` // the distribution's package and version
 	Release string            `json:"release"` // as uname -r prints it
 	Modules []string          `json:"modules"` // file names in Dir, in the order to load them
+	Wanted  []string          `json:"wanted"`  // modules that were looked for
 	Digests map[string]string `json:"digests"` // file name to SHA-256, of every file in Dir
 }
 
@@ -43,7 +46,7 @@ func FetchKernel(ctx context.Context, cache string, say func(string)) (*Kernel, 
 	}
 	defer os.RemoveAll(tmp)
 	say("downloading the guest kernel: " + strings.Join(pkgs, " "))
-	k := &Kernel{Dir: tmp, Package: pkgs[0], Digests: map[string]string{}}
+	k := &Kernel{Dir: tmp, Package: pkgs[0], Wanted: wanted, Digests: map[string]string{}}
 	mods := map[string][]byte{}
 	for _, p := range pkgs {
 		if err := k.unpack(ctx, p, mods); err != nil {
@@ -84,6 +87,9 @@ func readKernel(cache string) (*Kernel, error) {
 	k := &Kernel{}
 	if err := json.Unmarshal(b, k); err != nil {
 		return nil, err
+	}
+	if !slices.Equal(k.Wanted, wanted) {
+		return nil, errors.New("the cached kernel is without modules that this tapedeck needs")
 	}
 	k.Dir = dir
 	return k, nil

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// wanted are the modules that the guest needs where they are not built in.
-var wanted = []string{"virtio_blk", "virtio_mmio", "overlay"}
+// wanted are the modules that the guest needs where they are not built in. The
+// last two are for the sandbox of a replay of inputs in the guest.
+var wanted = []string{"virtio_blk", "virtio_mmio", "overlay", "nft_chain_nat", "nft_redir"}
 
 // moduleName is the name of a module that may be needed: one of the drivers
 // or file systems in which the wanted ones and what they depend on stand.
@@ -21,7 +22,8 @@ func moduleName(name string) (string, bool) {
 		return "", false
 	}
 	dir := path.Dir(name)
-	for _, d := range []string{"/drivers/virtio", "/drivers/block", "/fs/overlayfs"} {
+	for _, d := range []string{"/drivers/virtio", "/drivers/block", "/fs/overlayfs", "/kernel/lib",
+		"/net/netfilter", "/net/ipv4/netfilter", "/net/ipv6/netfilter"} {
 		if strings.HasSuffix(dir, d) {
 			return strings.ReplaceAll(base, "-", "_"), true
 		}

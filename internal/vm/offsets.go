@@ -3,6 +3,7 @@ package vm
 import (
 	"debug/elf"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf/btf"
@@ -17,6 +18,11 @@ var members = []string{
 	"task_struct.tgid", "task_struct.thread", "task_struct.thread_node", "thread_struct.fsbase",
 	"thread_struct.gsbase",
 }
+
+// optional are members that a debugger does without; the last two are one, as
+// kernels before and after 5.17 name it.
+var optional = []string{"mount.mnt", "mount.mnt_mountpoint", "mount.mnt_parent", "path.mnt", "vfsmount.mnt_root",
+	"signal_struct.group_exec_task", "signal_struct.group_exit_task"}
 
 // memberOffsets reads the offsets of members, in bytes, from the type
 // information that the kernel carries.
@@ -35,13 +41,16 @@ func memberOffsets(vmlinux string) (map[string]int, error) {
 		return nil, err
 	}
 	offsets := map[string]int{}
-	for _, name := range members {
+	for _, name := range slices.Concat(members, optional) {
 		parent, member, _ := strings.Cut(name, ".")
 		var t *btf.Struct
 		if err := spec.TypeByName(parent, &t); err != nil {
 			return nil, fmt.Errorf("kernel type %s: %w", parent, err)
 		}
 		at, ok := findMember(t.Members, member)
+		if !ok && slices.Contains(optional, name) {
+			continue
+		}
 		if !ok {
 			return nil, fmt.Errorf("the kernel's %s has no member %s", parent, member)
 		}

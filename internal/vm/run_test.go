@@ -59,7 +59,7 @@ func trial(ctx context.Context, dir string) (*World, error) {
 	if err := os.WriteFile(prog, TrialProgram(), 0o755); err != nil {
 		return nil, err
 	}
-	return BuildWorld(ctx, dir, Program{Path: prog, Args: []string{"trial"}, Dir: "/"}, []string{prog}, "")
+	return BuildWorld(ctx, dir, Program{Path: prog, Args: []string{"trial"}, Dir: "/"}, []string{prog}, "", nil)
 }
 
 const trialParams = "seed=7\nnow=1700000000\nuid=0\ngid=0\n"

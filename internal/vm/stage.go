@@ -16,6 +16,7 @@ import (
 type stager struct {
 	root  *os.Root
 	names map[string]bool
+	only  func(path string) bool // of files; nil: all
 	files int
 	bytes int64
 }
@@ -100,6 +101,9 @@ func (s *stager) one(path, src string, fi fs.FileInfo) error {
 			return err
 		}
 	case fi.Mode().IsRegular():
+		if s.only != nil && !s.only(path) {
+			return nil
+		}
 		n, err := s.file(name, src, fi)
 		if unseen(err) {
 			return nil
@@ -115,7 +119,11 @@ func (s *stager) one(path, src string, fi fs.FileInfo) error {
 	s.names[path] = true
 	if os.Geteuid() == 0 {
 		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-			return s.root.Lchown(name, int(st.Uid), int(st.Gid))
+			err := s.root.Lchown(name, int(st.Uid), int(st.Gid))
+			if errors.Is(err, syscall.EINVAL) {
+				return nil // of a user who is not in this user namespace
+			}
+			return err
 		}
 	}
 	return nil

@@ -34,8 +34,9 @@ func (w *World) Has(path string) bool { return w.names[path] }
 
 // BuildWorld copies the files named by paths (absolute; a symbolic link is
 // followed and kept, a directory is made but not descended) into an image in
-// dir. With rootfs set, all of that unpacked image is copied, too.
-func BuildWorld(ctx context.Context, dir string, p Program, paths []string, rootfs string) (*World, error) {
+// dir. With rootfs set, all of that unpacked image is copied, too. A file for
+// which only is false is left out, wherever a link leads; nil is none.
+func BuildWorld(ctx context.Context, dir string, p Program, paths []string, rootfs string, only func(path string) bool) (*World, error) {
 	mkfs, err := exttool.FindRoot("mkfs.ext4", "e2fsprogs")
 	if err != nil {
 		return nil, err
@@ -55,6 +56,7 @@ func BuildWorld(ctx context.Context, dir string, p Program, paths []string, root
 		return nil, err
 	}
 	defer s.root.Close()
+	s.only = only
 	if rootfs != "" {
 		if err := s.tree(rootfs); err != nil {
 			return nil, err

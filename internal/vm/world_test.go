@@ -48,7 +48,7 @@ func fill(t *testing.T, dir string, list ...string) {
 // that is the guest's root, and the image.
 func build(t *testing.T, p Program, rootfs string, paths ...string) (root string, w *World) {
 	t.Helper()
-	w, err := BuildWorld(t.Context(), t.TempDir(), p, paths, rootfs)
+	w, err := BuildWorld(t.Context(), t.TempDir(), p, paths, rootfs, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestWorldRootfsHostile(t *testing.T) {
 	fill(t, host, "victim/", "work/file")
 	top := strings.Split(host, "/")[1] // the image's /tmp, say, is the host's victim
 	fill(t, rootfs, top+" -> "+host+"/victim", "app")
-	_, err := BuildWorld(t.Context(), t.TempDir(), Program{Path: "/app", Dir: host + "/work"}, []string{host + "/work/file"}, rootfs)
+	_, err := BuildWorld(t.Context(), t.TempDir(), Program{Path: "/app", Dir: host + "/work"}, []string{host + "/work/file"}, rootfs, nil)
 	if err == nil {
 		t.Error("no error")
 	}
@@ -234,16 +234,16 @@ func TestWorldRootfsHostile(t *testing.T) {
 
 func TestWorldErrors(t *testing.T) {
 	t.Parallel()
-	if _, err := BuildWorld(t.Context(), t.TempDir(), Program{Dir: "/", Stdin: "/nowhere"}, nil, ""); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := BuildWorld(t.Context(), t.TempDir(), Program{Dir: "/", Stdin: "/nowhere"}, nil, "", nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no standard input: %v", err)
 	}
-	if _, err := BuildWorld(t.Context(), t.TempDir(), Program{Dir: "/"}, nil, "/nowhere"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := BuildWorld(t.Context(), t.TempDir(), Program{Dir: "/"}, nil, "/nowhere", nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no image: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	dir := t.TempDir()
-	if _, err := BuildWorld(ctx, dir, Program{Dir: "/"}, nil, ""); !errors.Is(err, context.Canceled) {
+	if _, err := BuildWorld(ctx, dir, Program{Dir: "/"}, nil, "", nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	if left, _ := filepath.Glob(dir + "/*"); len(left) > 0 {

@@ -137,6 +137,8 @@ func (w *World) answer(n notification) {
 		w.hold(n, pid, n.Args[0], false, false)
 	case unix.SYS_CLOCK_NANOSLEEP:
 		w.hold(n, pid, n.Args[2], n.Args[1]&1 != 0, monotonic(n.Args[0]))
+	case unix.SYS_FUTEX:
+		w.until(n, pid)
 	default:
 		w.reply(n.ID, 0, 0, carryOn)
 	}
@@ -225,15 +227,17 @@ func (w *World) hold(n notification, pid int, at uint64, absolute, mono bool) {
 	w.mu.Unlock()
 }
 
+// beat is how often the threads are looked at, unless that takes more than a
+// tenth of the time: the machine may be slow, or the threads many.
 const beat = 2 * time.Millisecond
 
 // pace keeps the clock going while the program waits: it moves on as real time
 // does, so that who waits for a time to come does not wait in vain; and if all
 // that is waited for are sleeps, to the end of the first one at once.
 func (w *World) pace() {
-	t := time.NewTicker(beat)
-	defer t.Stop()
 	last, rested := time.Now(), 0
+	t := time.NewTimer(beat)
+	defer t.Stop()
 	for {
 		select {
 		case <-w.ended:
@@ -243,7 +247,9 @@ func (w *World) pace() {
 		now := time.Now()
 		passed := now.Sub(last)
 		last = now
-		if !w.idle() {
+		idle := w.idle()
+		t.Reset(max(beat, 10*time.Since(now)))
+		if !idle {
 			rested = 0
 			w.wake(now)
 			continue

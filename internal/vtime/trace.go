@@ -22,7 +22,10 @@ func (w *World) trace(pid int) {
 		return
 	}
 	defer close(w.ended)
-	const options = unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACESYSGOOD
+	var options uintptr = unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACESYSGOOD
+	if w.opt.Notes != nil {
+		options |= unix.PTRACE_O_TRACESECCOMP
+	}
 	if _, _, e := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, options, 0, 0); e != 0 {
 		w.attached <- fmt.Errorf("vtime: need to trace the program, found: %w (in a container: --cap-add=SYS_PTRACE)", e)
 		return
@@ -92,7 +95,13 @@ func (w *World) stopped(tid int, ws unix.WaitStatus) {
 			}
 			w.mu.Unlock()
 		}
+		if w.opt.Notes != nil {
+			w.opt.Notes.Executable(tid)
+		}
 		w.begin(tid)
+		sig = 0
+	case unix.PTRACE_EVENT_SECCOMP:
+		w.opt.Notes.Syscall(tid)
 		sig = 0
 	case unix.PTRACE_EVENT_CLONE, unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK:
 		if child, err := unix.PtraceGetEventMsg(tid); err == nil {

@@ -6,7 +6,7 @@
 // without a system call, is then patched in that process: to read the clock from
 // a page that all processes of the world share (20 ns, against 12 µs for a
 // trap). What programs ask the kernel itself, a seccomp filter sends here:
-// getrandom, the clock's system calls, sleeps.
+// getrandom, the clock's system calls, sleeps, and waits until a moment.
 //
 // Randomness is one stream for each process, drawn from the seed and the process's
 // place in the tree of creations, so that processes don't disturb one another.
@@ -30,6 +30,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
+	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 // Options of a world.
@@ -38,6 +39,7 @@ type Options struct {
 	Wall, Mono int64 // where it begins, in nanoseconds
 	Random     bool  // randomness from the seed; else the machine's
 	Seed       [32]byte
+	Notes      *watch.Notes // is told which files are used; nil: nobody. A process has one tracer, and that is the world
 }
 
 // Step is by how much a reading moves the clock on, in nanoseconds.
@@ -61,6 +63,8 @@ type World struct {
 	sleeps  map[uint64]*sleep // by notification
 	stats   Stats
 	early   map[int]bool // children that stopped too early; the tracing thread's alone
+
+	deadlines map[[2]uint64]deadline // of waits, by thread and address
 }
 
 // Stats say what was done, and what could not be.
@@ -100,7 +104,7 @@ func New(o Options) (*World, error) {
 		return nil, err
 	}
 	w := &World{opt: o, state: os.NewFile(uintptr(fd), "clock"), off: o.Wall - o.Mono, ended: make(chan struct{}), attached: make(chan error, 1),
-		threads: map[int]*thread{}, sleeps: map[uint64]*sleep{}, early: map[int]bool{}}
+		threads: map[int]*thread{}, sleeps: map[uint64]*sleep{}, early: map[int]bool{}, deadlines: map[[2]uint64]deadline{}}
 	size := os.Getpagesize()
 	if err := w.state.Truncate(int64(2 * size)); err != nil {
 		return nil, err
@@ -180,6 +184,14 @@ func (w *World) filter() []unix.SockFilter {
 	}
 	for _, nr := range trap {
 		p = append(p, equal(nr, 0, 1), ret(unix.SECCOMP_RET_USER_NOTIF))
+	}
+	if w.opt.Notes != nil {
+		for _, nr := range watch.Traced() {
+			p = append(p, equal(nr, 0, 1), ret(unix.SECCOMP_RET_TRACE))
+		}
+	}
+	if w.opt.Clock {
+		p = append(p, futexFilter()...)
 	}
 	if w.opt.Clock { // not those that count a process's own time
 		p = append(p, equal(unix.SYS_CLOCK_GETTIME, 0, 6), load(16))

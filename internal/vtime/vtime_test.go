@@ -5,12 +5,14 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tapedeck-dev/tapedeck/internal/sandbox"
 	"github.com/tapedeck-dev/tapedeck/internal/vtime"
+	"github.com/tapedeck-dev/tapedeck/internal/watch"
 )
 
 func TestMain(m *testing.M) {
@@ -24,7 +26,10 @@ const began = 1_700_000_000_000_000_000 // 2023-11-14T22:13:20Z
 func run(t testing.TB, o vtime.Options, with func(*vtime.World), args ...string) string {
 	t.Helper()
 	if o.Clock {
-		o.Wall, o.Mono = began, 1_000_000_000_000
+		o.Wall = began
+		if o.Mono == 0 {
+			o.Mono = 1_000_000_000_000
+		}
 	}
 	w, err := vtime.New(o)
 	if err != nil {
@@ -204,5 +209,42 @@ printf("%g\n", (double)(clock() - c) / CLOCKS_PER_SEC * 100); }`)
 			b.Fatal(err)
 		}
 		b.Logf("native: %s ns a reading", strings.TrimSpace(string(out)))
+	}
+}
+
+// TestDeadline: a wait until a moment of the world's clock lasts as long as it
+// would by that clock, be the machine's far ahead of it or far behind.
+func TestDeadline(t *testing.T) {
+	const wait = `
+import threading, time
+def timed(f):
+    a = time.monotonic(); f(); d = time.monotonic() - a; print(0.3 <= d < 5 or d)
+timed(lambda: threading.Event().wait(0.3))
+c = threading.Condition()
+with c: timed(lambda: c.wait(0.3))
+e = threading.Event()
+threading.Timer(0.3, e.set).start()
+timed(lambda: e.wait(3600))
+`
+	for _, mono := range []int64{1_000_000_000, 1 << 60} {
+		got := run(t, vtime.Options{Clock: true, Mono: mono}, nil, "python3", "-c", wait)
+		if want := "True\nTrue\nTrue\n"; got != want {
+			t.Errorf("from %d: %q, want %q", mono, got, want)
+		}
+	}
+}
+
+// TestNotes: who traces the program can tell which files it and its children used.
+func TestNotes(t *testing.T) {
+	notes := watch.NewNotes()
+	run(t, vtime.Options{Clock: true, Random: true, Notes: notes}, nil, "sh", "-c", "cd /etc && cat passwd >/dev/null; ls /usr/include/linux >/dev/null")
+	seen := notes.Seen()
+	for _, want := range []string{"/etc/passwd", "/usr/bin/cat"} {
+		if !slices.ContainsFunc(seen.Files, func(f string) bool { return f == want || "/usr"+f == want }) {
+			t.Errorf("not noted: %s; noted are %q", want, seen.Files)
+		}
+	}
+	if !slices.Contains(seen.Listed, "/usr/include/linux") {
+		t.Errorf("not noted as listed: %q", seen.Listed)
 	}
 }

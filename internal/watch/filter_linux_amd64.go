@@ -36,8 +36,8 @@ func Main() {
 	os.Exit(127)
 }
 
-// traced are the system calls that the filter stops at.
-func traced() []uint32 {
+// Traced are the system calls that name files: the filter stops at them.
+func Traced() []uint32 {
 	var nrs []uint32
 	for nr := range uint64(600) {
 		if pathArgs(nr) != nil || isListing(nr) {
@@ -56,7 +56,7 @@ const (
 
 // installFilter makes the traced calls stop for the tracer and lets all others pass.
 func installFilter() error {
-	nrs := traced()
+	nrs := Traced()
 	n := len(nrs)
 	prog := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: seccompArch},

@@ -35,17 +35,13 @@ func pathArgs(nr uint64) []pathArg {
 	return nil
 }
 
-// syscall is called at the start of every traced system call of a thread. The
-// paths are resolved at once: the call may change what they mean.
-func (t *tracer) syscall(pid int) {
-	var r unix.PtraceRegs
-	if unix.PtraceGetRegs(pid, &r) != nil {
-		return
-	}
+// call notes what a traced system call names, as it starts. The paths are
+// resolved at once: the call may change what they mean.
+func (n *Notes) call(pid int, r *unix.PtraceRegs) {
 	args := [6]uint64{r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9}
 	if isListing(r.Orig_rax) {
 		if dir, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, int32(args[0]))); err == nil {
-			t.listed[dir] = true
+			n.listed[dir] = true
 		}
 		return
 	}
@@ -66,13 +62,13 @@ func (t *tracer) syscall(pid int) {
 			path = dir + "/" + path
 		}
 		if _, err := os.Lstat(path); err == nil {
-			t.file(path)
+			n.file(path)
 			continue
 		}
 		// It may be about to be made, which takes its folder.
 		dir := path[:strings.LastIndexByte(strings.TrimRight(path, "/"), '/')+1]
 		if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
-			t.file(dir)
+			n.file(dir)
 		}
 	}
 }

@@ -73,12 +73,11 @@ func Run(ctx context.Context, p Program) (*Seen, error) {
 }
 
 type tracer struct {
-	root   int
-	ended  bool // root has; what it left running has no part in the outcome
-	files  map[string]bool
-	listed map[string]bool
-	known  map[int]bool // threads that have had their first stop
-	seen   *Seen
+	root  int
+	ended bool // root has; what it left running has no part in the outcome
+	notes *Notes
+	known map[int]bool // threads that have had their first stop
+	seen  *Seen
 }
 
 const options = unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
@@ -103,7 +102,7 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	t := &tracer{root: cmd.Process.Pid, files: map[string]bool{}, listed: map[string]bool{}, known: map[int]bool{}, seen: &Seen{}}
+	t := &tracer{root: cmd.Process.Pid, notes: NewNotes(), known: map[int]bool{}, seen: &Seen{}}
 	var late atomic.Bool
 	if p.Limit > 0 {
 		timer := time.AfterFunc(p.Limit, func() {
@@ -128,18 +127,11 @@ func run(ctx context.Context, p Program) (*Seen, error) {
 		return nil, fmt.Errorf("watch %s: %w", p.Args[0], err)
 	}
 	t.seen.Late = late.Load()
-	if len(t.files) == 0 && !t.seen.Late {
+	t.seen.Elapsed = time.Since(start)
+	t.seen.Merge(t.notes.Seen())
+	if len(t.seen.Files) == 0 && !t.seen.Late {
 		return nil, ErrBlind // its own execve at least would have stopped
 	}
-	t.seen.Elapsed = time.Since(start)
-	for f := range t.files {
-		t.seen.Files = append(t.seen.Files, f)
-	}
-	for f := range t.listed {
-		t.seen.Listed = append(t.seen.Listed, f)
-	}
-	slices.Sort(t.seen.Files)
-	slices.Sort(t.seen.Listed)
 	return t.seen, nil
 }
 
@@ -236,9 +228,9 @@ func (t *tracer) stopped(pid int, ws unix.WaitStatus) {
 	default:
 		switch event {
 		case unix.PTRACE_EVENT_SECCOMP:
-			t.syscall(pid)
+			t.notes.Syscall(pid)
 		case unix.PTRACE_EVENT_EXEC:
-			t.executable(pid)
+			t.notes.Executable(pid)
 		}
 		sig = 0
 	}
@@ -254,12 +246,12 @@ func ptrace(request, pid int, data uintptr) error {
 
 // executable notes the program that a process has just become, and the dynamic
 // loader, which the kernel opens by itself.
-func (t *tracer) executable(pid int) {
+func (n *Notes) executable(pid int) {
 	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if err != nil {
 		return
 	}
-	t.file(exe)
+	n.file(exe)
 	f, err := elf.Open(exe)
 	if err != nil {
 		return
@@ -271,14 +263,14 @@ func (t *tracer) executable(pid int) {
 		}
 		name := make([]byte, p.Filesz)
 		if _, err := p.ReadAt(name, 0); err == nil {
-			t.file(strings.TrimRight(string(name), "\x00"))
+			n.file(strings.TrimRight(string(name), "\x00"))
 		}
 	}
 }
 
 // file notes a path if it names something that can be copied. It stays as the
 // program gave it: "link/.." is not the link's own folder.
-func (t *tracer) file(path string) {
+func (n *Notes) file(path string) {
 	if !filepath.IsAbs(path) {
 		return
 	}
@@ -291,5 +283,5 @@ func (t *tracer) file(path string) {
 	if !slices.Contains(strings.Split(path, "/"), "..") {
 		path = clean
 	}
-	t.files[path] = true
+	n.files[path] = true
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,13 @@ func (r *Recorder) finish(rec *record.Recording, spec machine.Spec, res *machine
 	if told.OutOfMemory {
 		rec.Warnings = append(rec.Warnings, fmt.Sprintf("the guest ran out of its %d MiB and killed a process: give it more with --memory", r.base.Machine.Memory))
 	}
-	for _, path := range r.missed(told.Lookups) {
+	first := 0 // whose look-ups are of interest: what runs the program looks at much that is not there
+	if r.opt.Inner != nil {
+		if first = r.opt.Inner(told.Stderr); first != 0 {
+			told.Pid = first
+		}
+	}
+	for _, path := range r.missed(told.Lookups, first) {
 		rec.Warnings = append(rec.Warnings, "the program looked for "+path+", which is here but was not in the guest; give it with --include "+path)
 	}
 	executed, err := machine.CountLog(spec.Log)
@@ -101,8 +108,9 @@ var (
 )
 
 // missed returns the files that the program looked for in vain and that this
-// machine has. Programs look in many places: only such a file is news.
-func (r *Recorder) missed(trace string) []string {
+// machine has. Programs look in many places: only such a file is news. Threads
+// with a number below first don't count.
+func (r *Recorder) missed(trace string, first int) []string {
 	last := map[string]string{} // thread to the path it looks up
 	var paths []string
 	for line := range strings.Lines(trace) {
@@ -116,6 +124,9 @@ func (r *Recorder) missed(trace string) []string {
 		}
 		path := last[m[1]]
 		delete(last, m[1])
+		if tid, err := strconv.Atoi(m[1]); err != nil || tid < first {
+			continue
+		}
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(r.job.Dir, path)
 		}

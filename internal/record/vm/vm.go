@@ -29,14 +29,16 @@ import (
 
 // Options are the recorder's own settings.
 type Options struct {
-	Cache    string       // directory for the kernel and the snapshots
-	Memory   int          // MiB of the guest; 0 chooses by what a native run used
-	Include  []string     // files and directories that the program needs besides those seen
-	Static   bool         // the program needs no file but what Include names: it is not run natively first
-	Strategy string       // of chaos; "" draws from all of them
-	Rootfs   string       // an unpacked image to take all files from, instead of watching
-	Say      func(string) // told what takes long
-	Stdout   io.Writer    // gets what the program writes as it comes, with Stderr; both may be nil
+	Cache    string                        // directory for the kernel and the snapshots
+	Memory   int                           // MiB of the guest; 0 chooses by what a native run used
+	Include  []string                      // files and directories that the program needs besides those seen
+	Seen     *watch.Seen                   // what the program uses beside Include, if it is known: it is not run natively first
+	Only     func(path string) bool        // files that may be taken, by paths without links; nil: all
+	Inner    func(stderr []byte) (pid int) // the process to look at if it is not the program itself, by what that said; nil, 0: itself
+	Strategy string                        // of chaos; "" draws from all of them
+	Rootfs   string                        // an unpacked image to take all files from, instead of watching
+	Say      func(string)                  // told what takes long
+	Stdout   io.Writer                     // gets what the program writes as it comes, with Stderr; both may be nil
 	Stderr   io.Writer
 	Cut      <-chan struct{} // keeps what is recorded once it is closed, see record.Outcome; may be nil
 }
@@ -92,8 +94,12 @@ func (r *Recorder) prepare(ctx context.Context) error {
 	var paths []string
 	memory := r.opt.Memory
 	switch {
-	case r.opt.Static:
+	case r.opt.Seen != nil:
 		p.Path = r.job.Args[0]
+		paths = slices.Concat(r.opt.Seen.Files, listed(r.opt.Seen.Listed))
+		if memory == 0 {
+			memory = guestMemory(r.opt.Seen.MaxRSS)
+		}
 	case r.opt.Rootfs != "":
 		p.Path = r.job.Args[0]
 		if !filepath.IsAbs(p.Path) {
@@ -115,9 +121,6 @@ func (r *Recorder) prepare(ctx context.Context) error {
 			memory = guestMemory(seen.MaxRSS)
 		}
 	}
-	if memory == 0 && r.opt.Static {
-		memory = memories[0]
-	}
 	if memory == 0 {
 		memory = memories[1]
 	}
@@ -133,7 +136,7 @@ func (r *Recorder) prepare(ctx context.Context) error {
 		r.chaos(p.Path, paths)
 	}
 	var err error
-	if r.world, err = machine.BuildWorld(ctx, r.dir, r.program, paths, r.opt.Rootfs); err != nil {
+	if r.world, err = machine.BuildWorld(ctx, r.dir, r.program, paths, r.opt.Rootfs, r.opt.Only); err != nil {
 		return fmt.Errorf("pack the program's files: %w", err)
 	}
 	m := machine.DefaultMachine()

@@ -114,8 +114,12 @@ func TestMissed(t *testing.T) {
 		{"quotes", open("80", `a"b`) + failed("80"), []string{dir + `/a"b`}},
 		{"by stat", line("9", `look: (filename_lookup+0x0/0x1) name="other"`) + line("9", "looked: (x <- filename_lookup) ret=-2"), []string{dir + "/other"}},
 	} {
-		if got := r.missed(c.trace); !reflect.DeepEqual(got, c.want) {
+		if got := r.missed(c.trace, 0); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+	trace := open("80", "other") + failed("80") + open("81", "here.txt") + failed("81")
+	if got, want := r.missed(trace, 81), []string{dir + "/here.txt"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("from thread 81 on: %q, want %q", got, want)
 	}
 }

@@ -365,7 +365,9 @@ void job_exec(const struct job *job)
 	struct sched_param zero = { 0 };
 	sched_setscheduler(0, SCHED_OTHER, &zero);
 	setsid();
-	if (chroot("/r"))
+	// The program's root is moved to the root of all mounts: to who is in a mere
+	// chroot, the kernel gives no user namespaces.
+	if (chdir("/r") || mount(".", "/", 0, MS_MOVE, 0) || chroot("."))
 		return;
 	personality(ADDR_NO_RANDOMIZE);
 	gid_t gid = job->gid;

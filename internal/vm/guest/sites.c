@@ -158,8 +158,6 @@ void space_map(struct space *s, pid_t pid)
 		if (!name || sscanf(line, "%lx-%lx %7s %lx", &a, &e, mode, &off) != 4)
 			continue;
 		line[strcspn(line, "\n")] = 0;
-		if (!strncmp(name, "/r/", 3)) // as seen from outside of the program's root
-			name += 2;
 		for (int i = 0; i < nfiles; i++) {
 			if (off || s->libraries >> i & 1 || strcmp(files[i].path, name))
 				continue;

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -228,7 +229,7 @@ func (a *assembly) exchange(r *reader) error {
 	message := func(dir, begin, more, end string) (*cassette.Message, error) {
 		first, last := r.when(), r.when()
 		m := &cassette.Message{}
-		part, rewritten, trunc, early, pieces := r.n(), r.n(), r.n(), r.n(), r.n()
+		part, rewritten, trunc, early, trailer, pieces := r.n(), r.n(), r.n(), r.n(), r.n(), r.n()
 		if trunc >= uint64(len(truncations)) || pieces > uint64(len(r.numbers)) {
 			return nil, errSpool
 		}
@@ -244,6 +245,10 @@ func (a *assembly) exchange(r *reader) error {
 		m.Head, m.Body = slices.Clone(head[:n]), cassette.Body(cassette.Bytes(slices.Clone(head[n:])))
 		for range early {
 			m.Early = append(m.Early, slices.Clone(r.part()))
+		}
+		if trailer == 1 { // without the line before them
+			_, fields, _ := bytes.Cut(r.part(), []byte("\r\n"))
+			m.Trailer = slices.Clone(bytes.TrimSuffix(fields, []byte("\r\n")))
 		}
 		if part != 0 {
 			f := a.parts[part]
@@ -329,8 +334,13 @@ func (d onDisk) Size() int64 {
 }
 
 func (a *assembly) data(r *reader) error {
-	at, conn, dir := r.when(), r.n(), r.n()
+	at, conn, dir, frame := r.when(), r.n(), r.n(), r.n()
 	c, b := a.of(r, conn), r.part()
+	note := ""
+	if frame != 0 { // of a WebSocket
+		f := Frame{Fin: frame>>8&1 == 1, Op: byte(frame >> 1 & 15), Payload: b}
+		b, note = f.Append(nil, false), f.Kind()
+	}
 	s := a.streams[conn]
 	if s == nil {
 		s = &stream{s: &cassette.Stream{End: "closed"}}
@@ -341,7 +351,7 @@ func (a *assembly) data(r *reader) error {
 	if dir == 1 {
 		side, name = &s.in, "in"
 	}
-	e := a.add(at, c, cassette.Event{Kind: cassette.Data, Dir: name, Off: int64(len(*side)), Len: int64(len(b))})
+	e := a.add(at, c, cassette.Event{Kind: cassette.Data, Dir: name, Off: int64(len(*side)), Len: int64(len(b)), Note: note})
 	e.id = func() string { return fmt.Sprintf("tcp:%d", s.s.ID) }
 	if !s.numbered {
 		s.numbered = true

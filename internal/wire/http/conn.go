@@ -3,6 +3,9 @@ package http
 import (
 	"bytes"
 	"net/netip"
+	"strings"
+
+	"golang.org/x/net/http2"
 
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
@@ -64,16 +67,18 @@ func (h *half) take(n int) []byte {
 
 // conn decodes one connection.
 type conn struct {
-	info     *wire.Conn
-	opened   moment
-	proto    string // "" until it is known
-	written  bool   // the record of its opening
-	sides    [2]half
-	request  wire.Dir   // the side that asks
-	parsers  [2]*parser // by side, while it is HTTP
-	waiting  []*exchange
-	closed   bool
-	question *datagram
+	info      *wire.Conn
+	opened    moment
+	proto     string // "" until it is known
+	written   bool   // the record of its opening
+	sides     [2]half
+	request   wire.Dir   // the side that asks
+	parsers   [2]*parser // by side, while it is HTTP
+	waiting   []*exchange
+	frames    *frames       // while it is HTTP/2
+	ws        *[2]WebSocket // by side, while it is one
+	closed    bool
+	questions map[string]*datagram // by the number that the program gave them
 }
 
 // datagram is a DNS question that waits for its answer.
@@ -94,11 +99,11 @@ func newConn(c *wire.Conn, at moment) *conn {
 	if c.Incoming {
 		n.request = wire.In
 	}
-	if c.Datagram {
-		n.proto = "dns"
+	if c.Datagram || !c.Incoming && (c.Peer.Port() == 53 && !c.TLS || c.Peer.Port() == 853 && c.TLS) {
+		n.proto, n.questions = "dns", map[string]*datagram{}
 	}
 	if c.ALPN == "h2" {
-		n.proto = "tcp"
+		n.proto, n.frames = "h2", newFrames(n.request)
 	}
 	return n
 }
@@ -107,6 +112,9 @@ func newConn(c *wire.Conn, at moment) *conn {
 func (c *conn) detect() {
 	q := c.sides[c.request].buf
 	switch {
+	case bytes.HasPrefix(q, []byte(http2.ClientPreface)):
+		c.proto, c.frames = "h2", newFrames(c.request)
+	case strings.HasPrefix(http2.ClientPreface, string(q)) && len(q) > 0, len(q) == 0 && settings(c.sides[1-c.request].buf):
 	case len(c.sides[1-c.request].buf) > 0 && len(q) == 0:
 		c.proto = "tcp" // the one that is asked spoke first
 	case looksHTTP(q):
@@ -115,6 +123,12 @@ func (c *conn) detect() {
 	case len(q) > maxLine || bytes.IndexByte(q, '\n') >= 0 || !couldBeHTTP(q):
 		c.proto = "tcp"
 	}
+}
+
+// settings tells whether a side begins as one of HTTP/2 that did not wait for
+// the other.
+func settings(b []byte) bool {
+	return len(b) >= frameHead && b[0] == 0 && b[1] == 0 && b[2]%6 == 0 && b[3] == byte(http2.FrameSettings) && bytes.Equal(b[4:frameHead], make([]byte, 5))
 }
 
 // couldBeHTTP tells whether more bytes might make it a request.

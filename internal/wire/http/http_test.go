@@ -212,7 +212,6 @@ func TestOpaque(t *testing.T) {
 	for name, talk := range map[string][]said{
 		"server first":     {{wire.In, "HELLO\n"}, {wire.Out, "GET / HTTP/1.1\r\n\r\n"}, {wire.In, "BYE\n"}},
 		"binary":           {{wire.Out, "\x00\x01\x02"}, {wire.In, "\xff\xfe"}},
-		"HTTP/2":           {{wire.Out, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}, {wire.In, "\x00\x00\x00\x04\x00\x00\x00\x00\x00"}},
 		"a bad length":     {{wire.Out, "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\nx"}, {wire.In, "what\n"}},
 		"no answer at all": {{wire.Out, get}, {wire.In, "220 this is SMTP\r\n"}},
 	} {
@@ -345,6 +344,12 @@ func FuzzRecorder(f *testing.F) {
 	f.Add([]byte(post), []byte{}, uint8(60)) // the other side says nothing, several times
 	f.Add([]byte("\x00"), []byte("HTTP/1.1 200 OK\r\n\r\n"), uint8(1))
 	f.Add([]byte(get), []byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"), uint8(3))
+	var sides [2]string
+	for _, s := range talk2() {
+		sides[s.dir] += s.text
+	}
+	f.Add([]byte(sides[wire.Out]), []byte(sides[wire.In]), uint8(49))
+	f.Add([]byte("GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n\x81\x02yo"), []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x02hi"), uint8(49))
 	f.Fuzz(func(t *testing.T, out, in []byte, step uint8) {
 		var talk []said
 		n := int(step)%50 + 1

@@ -30,6 +30,7 @@ type message struct {
 	truncated string
 	streamed  int64 // bytes of the body that are in the spool already
 	part      int
+	fields    string // of HTTP/2: those that follow the body
 	rechunk   bool   // the body is held without its chunks, which are made anew
 	trailer   []byte // then: what follows the last chunk
 }

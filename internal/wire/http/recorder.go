@@ -91,11 +91,15 @@ func (r *Recorder) Put(k wire.Chunk) {
 	h := &c.sides[k.Dir]
 	switch k.Op {
 	case wire.Data:
-		if c.proto == "dns" {
+		if c.info.Datagram {
 			r.datagram(c, k.Dir, k.Data, at)
 			return
 		}
 		h.add(k.Data, at)
+		if c.proto == "dns" {
+			r.lengths(c, k.Dir)
+			return
+		}
 	case wire.Fin:
 		h.fin = true
 	case wire.Reset:
@@ -139,17 +143,36 @@ func (r *Recorder) writeConn(c *conn) {
 	r.append(kindConn, numbers, r.text(proto), r.text(i.Name), r.text(i.ALPN), r.text(i.Refused))
 }
 
+// datagram takes a DNS message. A question waits for its answer.
 func (r *Recorder) datagram(c *conn, dir wire.Dir, b []byte, at moment) {
+	number := string(b[:min(2, len(b))])
 	if dir == wire.Out {
-		c.question = &datagram{b, at}
+		if len(c.questions) < maxQuestions {
+			c.questions[number] = &datagram{b, at}
+		}
 		return
 	}
-	if c.question == nil {
+	q := c.questions[number]
+	if q == nil {
 		return
 	}
-	q := c.question
-	c.question = nil
+	delete(c.questions, number)
 	r.append(kindDNS, append(append(when(q.at), when(at)...), c.info.ID, 1), r.scrub.Text(q.data), r.scrub.Text(b))
+}
+
+// maxQuestions are those of one connection that may wait.
+const maxQuestions = 10_000
+
+// lengths takes DNS messages off a connection, in which each comes behind its length.
+func (r *Recorder) lengths(c *conn, dir wire.Dir) {
+	for h := &c.sides[dir]; len(h.buf) >= 2; {
+		n := 2 + int(h.buf[0])<<8 + int(h.buf[1])
+		if len(h.buf) < n {
+			return
+		}
+		at := h.at(h.start + int64(n) - 1)
+		r.datagram(c, dir, h.take(n)[2:], at)
+	}
 }
 
 // decode goes as far as the bytes that are there allow.
@@ -168,6 +191,9 @@ func (r *Recorder) decode(c *conn) {
 		if !r.messages(c) {
 			break
 		}
+	}
+	if c.proto == "h2" {
+		r.allFrames(c)
 	}
 	if c.proto == "tcp" {
 		r.data(c)
@@ -227,6 +253,9 @@ func (r *Recorder) messages(c *conn) bool {
 	r.exchange(c, first)
 	if s := m.status(); s == 101 || s < 300 && first.method() == "CONNECT" {
 		c.proto = "tcp"
+		if IsWebSocket(m.head) {
+			c.ws = &[2]WebSocket{}
+		}
 	}
 	return true
 }
@@ -263,6 +292,9 @@ func (r *Recorder) opaque(c *conn) {
 
 // data spools what nobody decodes, as it came.
 func (r *Recorder) data(c *conn) {
+	if c.ws != nil && r.webSocket(c) {
+		return
+	}
 	for {
 		// In the order of the ticks, over both sides.
 		dir := wire.Out
@@ -278,7 +310,7 @@ func (r *Recorder) data(c *conn) {
 		if len(h.marks) > 1 && h.marks[1].off-h.start < int64(n) && h.marks[1].off > h.start {
 			n = int(h.marks[1].off - h.start)
 		}
-		r.append(kindData, append(when(at), c.info.ID, uint64(dir)), r.scrub.Text(h.take(n)))
+		r.append(kindData, append(when(at), c.info.ID, uint64(dir), 0), r.scrub.Text(h.take(n)))
 	}
 }
 
@@ -319,11 +351,17 @@ func (r *Recorder) part(m *message, b []byte) {
 func (r *Recorder) finish(c *conn, end string) {
 	for c.proto == "http/1.1" && r.messages(c) {
 	}
+	if c.proto == "h2" {
+		r.endFrames(c, end)
+		return // a part of a frame is nothing
+	}
 	if c.sides[1-c.request].reset {
 		end = "reset"
 	}
 	r.unanswered(c, end)
-	r.data(c)
+	if c.proto != "dns" {
+		r.data(c)
+	}
 }
 
 // unanswered writes requests to which no whole answer came.
@@ -389,7 +427,7 @@ func (r *Recorder) exchange(c *conn, x *exchange) {
 		clean, rewritten := r.message(m)
 		numbers = append(numbers, when(m.begin)...)
 		numbers = append(numbers, when(m.end)...)
-		numbers = append(numbers, uint64(m.part), bit(rewritten), uint64(truncCode(m.truncated)), uint64(len(m.early)))
+		numbers = append(numbers, uint64(m.part), bit(rewritten), uint64(truncCode(m.truncated)), uint64(len(m.early)), bit(m.fields != ""))
 		if rewritten {
 			m.pieces = nil // their places are others now
 		}
@@ -402,6 +440,10 @@ func (r *Recorder) exchange(c *conn, x *exchange) {
 		for _, e := range m.early {
 			head, _ := r.scrub.HTTPMessage(e) // it has no body
 			parts = append(parts, head)
+		}
+		if m.fields != "" {
+			tail, _ := r.scrub.HTTPMessage([]byte("trailer\r\n" + m.fields + "\r\n"))
+			parts = append(parts, tail)
 		}
 	}
 	parts = append(parts, r.text(authority), r.scrub.Hex(trace), r.scrub.Hex(span))

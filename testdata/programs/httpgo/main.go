@@ -3,13 +3,15 @@
 //
 //	httpgo URL [what…]
 //
-// what is one of now, echo, items, events, trailer, lines, reset, missing, big.
+// what is one of now, echo, items, events, trailer, lines, reset, missing, big, ws, dnstcp.
 package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,6 +20,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/net/websocket"
 )
 
 func main() {
@@ -43,6 +47,13 @@ func main() {
 			get(base + "/never-recorded?" + os.Getenv("MISSING"))
 		case "big":
 			get(base + "/big?n=3000000")
+		case "ws":
+			sockets(base)
+		case "dnstcp":
+			r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, addr string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "tcp", addr)
+			}}
+			fmt.Println(r.LookupHost(context.Background(), "only-tcp.example.test"))
 		case "lines":
 			lines(base)
 		default:
@@ -66,6 +77,20 @@ func show(r *http.Response, err error) {
 		text = fmt.Sprintf("%d bytes, %x", len(body), sha256.Sum256(body))
 	}
 	fmt.Println(r.Proto, r.Status, r.Header["Set-Cookie"], strings.TrimSpace(text), r.Trailer, err)
+}
+
+func sockets(base string) {
+	c, err := websocket.Dial("ws"+strings.TrimPrefix(base, "http")+"/ws", "", base)
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	defer c.Close()
+	for _, text := range []string{"one", `{"mail":"ada@example.com"}`, strings.Repeat("long ", 20_000)} {
+		var answer string
+		err := errors.Join(websocket.Message.Send(c, text), websocket.Message.Receive(c, &answer))
+		fmt.Println(len(text), answer[max(0, len(answer)-16):], err)
+	}
 }
 
 func lines(base string) {

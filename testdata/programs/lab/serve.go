@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -30,6 +31,11 @@ func serve(cert tls.Certificate) error {
 			return err
 		}
 		go dns(pc)
+		l, err := net.Listen("tcp", ip+":53")
+		if err != nil {
+			return err
+		}
+		go dnsStream(l)
 	}
 	for _, addr := range []string{serverIP, "[2001:db8::10]"} {
 		plain, err := net.Listen("tcp", addr+":80")
@@ -50,7 +56,7 @@ func serve(cert tls.Certificate) error {
 		return err
 	}
 	go lines(l)
-	return nil
+	return serveGRPC(cert)
 }
 
 func token() string {
@@ -165,24 +171,54 @@ func dns(pc net.PacketConn) {
 		if err != nil {
 			return
 		}
-		var m dnsmessage.Message
-		if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
-			continue
-		}
-		q := m.Questions[0]
-		m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
-		name := strings.ToLower(q.Name.String())
-		h := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60, Type: q.Type}
-		switch {
-		case !strings.HasSuffix(name, ".example.test.") || strings.HasPrefix(name, "no"):
-			m.RCode = dnsmessage.RCodeNameError
-		case q.Type == dnsmessage.TypeA && !strings.HasPrefix(name, "six"):
-			m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: [4]byte{203, 0, 113, 10}}})
-		case q.Type == dnsmessage.TypeAAAA && strings.HasPrefix(name, "six"):
-			m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AAAAResource{AAAA: [16]byte{0x20, 1, 0xd, 0xb8, 15: 0x10}}})
-		}
-		if out, err := m.Pack(); err == nil {
+		if out := resolve(buf[:n]); out != nil {
 			pc.WriteTo(out, from)
 		}
 	}
+}
+
+// dnsStream is the same over TCP.
+func dnsStream(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			for {
+				var size uint16
+				if binary.Read(c, binary.BigEndian, &size) != nil {
+					return
+				}
+				q := make([]byte, size)
+				if _, err := io.ReadFull(c, q); err != nil {
+					return
+				}
+				out := resolve(q)
+				c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...))
+			}
+		}()
+	}
+}
+
+func resolve(question []byte) []byte {
+	var m dnsmessage.Message
+	if m.Unpack(question) != nil || len(m.Questions) != 1 {
+		return nil
+	}
+	q := m.Questions[0]
+	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
+	name := strings.ToLower(q.Name.String())
+	h := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60, Type: q.Type}
+	switch {
+	case !strings.HasSuffix(name, ".example.test.") || strings.HasPrefix(name, "no"):
+		m.RCode = dnsmessage.RCodeNameError
+	case q.Type == dnsmessage.TypeA && !strings.HasPrefix(name, "six"):
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: [4]byte{203, 0, 113, 10}}})
+	case q.Type == dnsmessage.TypeAAAA && strings.HasPrefix(name, "six"):
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AAAAResource{AAAA: [16]byte{0x20, 1, 0xd, 0xb8, 15: 0x10}}})
+	}
+	out, _ := m.Pack()
+	return out
 }
