@@ -38,7 +38,8 @@ internal/wire/http: internal/cassette internal/scrub internal/spool internal/wir
 internal/trust:
 internal/tap: internal/trust internal/wire internal/cassette
 internal/order: internal/cassette
-internal/match: internal/cassette
+internal/volatile:
+internal/match: internal/cassette internal/order internal/volatile
 internal/play: internal/cassette internal/match internal/order internal/wire internal/wire/http
 internal/sandbox:
 internal/vtime: internal/sandbox

@@ -6,6 +6,7 @@ package match
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -41,15 +42,23 @@ func counts(name string) bool {
 
 const maxBody = 8 << 20 // bytes of a body that are compared field by field
 
-// Of takes from a request what counts.
-func Of(scheme, authority string, m *cassette.Message) (Request, error) {
-	r := Request{Method: m.Method(), Scheme: scheme, Authority: host(scheme, authority)}
+// line takes what the first line of a request tells, and its query as it stands.
+func line(scheme, authority string, m *cassette.Message) (r Request, query string) {
+	r = Request{Method: m.Method(), Scheme: scheme, Authority: host(scheme, authority)}
 	target := m.Target()
-	if u, err := url.Parse(target); err == nil && u.Host != "" { // the form that proxies get
-		target = u.RequestURI()
+	if !strings.HasPrefix(target, "/") {
+		if u, err := url.Parse(target); err == nil && u.Host != "" { // the form that proxies get
+			target = u.RequestURI()
+		}
 	}
 	path, query, _ := strings.Cut(target, "?")
 	r.Path = tokens(path)
+	return r, query
+}
+
+// Of takes from a request what counts.
+func Of(scheme, authority string, m *cassette.Message) (Request, error) {
+	r, query := line(scheme, authority, m)
 	if query != "" {
 		for _, p := range strings.Split(query, "&") {
 			r.Query = append(r.Query, tokens(p))
@@ -143,11 +152,21 @@ func canonicalJSON(b []byte) (string, bool) {
 	return string(out), err == nil
 }
 
-// key is what equal requests have in common.
-func (r Request) key() [32]byte {
-	h := sha256.New()
-	for _, s := range []string{r.Method, r.Scheme, r.Authority, r.Path, strings.Join(r.Query, "&"), strings.Join(r.Fields, "\n"), r.Body} {
-		fmt.Fprintf(h, "%d:%s", len(s), s)
+// key is what equal requests have in common: of a SHA-256, as much as no two
+// requests will share by chance or by design.
+type key [2]uint64
+
+func (r Request) key() key {
+	b := make([]byte, 0, 512)
+	add := func(list ...string) {
+		b = binary.AppendUvarint(b, uint64(len(list)))
+		for _, s := range list {
+			b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
+		}
 	}
-	return [32]byte(h.Sum(nil))
+	add(r.Method, r.Scheme, r.Authority, r.Path, r.Body)
+	add(r.Query...)
+	add(r.Fields...)
+	h := sha256.Sum256(b)
+	return key{binary.LittleEndian.Uint64(h[:]), binary.LittleEndian.Uint64(h[8:])}
 }
