@@ -44,7 +44,8 @@ internal/play: internal/cassette internal/match internal/order internal/wire int
 internal/sandbox:
 internal/vtime: internal/sandbox
 internal/vm: internal/exttool internal/record
-internal/replay: bundle internal/cassette internal/exttool internal/order internal/play internal/record internal/record/rr internal/sandbox internal/scrub internal/trust internal/vm internal/vtime
+internal/replay: bundle internal/cassette internal/exttool internal/match internal/order internal/play internal/record internal/record/rr internal/sandbox internal/scrub internal/trust internal/vm internal/vtime
+internal/nondet: internal/cassette internal/match internal/volatile
 internal/rewind: internal/exttool
 internal/seal: bundle
 internal/seal/cloudkms: internal/seal
