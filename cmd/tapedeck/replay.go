@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,19 +13,22 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/replay"
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
+	"github.com/tapedeck-dev/tapedeck/internal/volatile"
 )
 
 type replayOptions struct {
 	keyFlags
-	times  int
-	order  string
-	whatIf []string
-	stall  time.Duration
-	show   []string
-	weak   bool
-	env    []string
-	quiet  bool
-	json   bool
+	times   int
+	order   string
+	whatIf  []string
+	stall   time.Duration
+	show    []string
+	weak    bool
+	env     []string
+	quiet   bool
+	json    bool
+	lenient bool
+	fields  *volatile.Rules // of --rules: those of requests that differ from run to run
 	outputFlags
 }
 
@@ -43,11 +47,18 @@ a network: what it asks is answered from the recording, and from nothing else.
 COMMAND runs another build, or a test, against the same recording. A request that
 was not recorded gets HTTP status 599 and is reported with the nearest recorded
 one; --order total (the default) holds each answer back until everything that was
-recorded before it has happened.`,
+recorded before it has happened, session until everything on the same recorded
+connection has, any not at all.
+
+A --rules file with a list "volatile" declares fields of requests that differ from
+run to run, and are not compared (tapedeck nondet proposes one). --lenient answers
+what was not recorded with the nearest recorded answer; the replay has diverged
+all the same, and the verdict tells each of them.`,
 		Example: `  tapedeck replay flaky.tar.zst
   tapedeck replay --times 5 --quiet flaky.tar.zst
   tapedeck replay checkout.tar.zst -- ./checkout-patched --order 17
   tapedeck replay --what-if 'http:17 status 503' checkout.tar.zst
+  tapedeck replay --rules volatile.yaml checkout.tar.zst -- ./checkout-patched
 
 Exit codes:
   0  identical   3  it diverged   10  no such bundle   11  damaged
@@ -65,10 +76,13 @@ Exit codes:
 	f.StringVar(&o.order, "order", "total", "how much of the recorded order of inputs to keep: total, session or any")
 	f.StringArrayVar(&o.whatIf, "what-if", nil, "change one answer: `'http:17 timeout'`, reset, slow 2s, status 503; repeatable")
 	f.DurationVar(&o.stall, "stall", 10*time.Second, "without progress for so long, a held back answer is a divergence")
+	f.BoolVar(&o.lenient, "lenient", false, "answer requests that were not recorded with what is nearest; never exact")
 	f.BoolVar(&o.weak, "weak", false, "where this machine forbids a part of the sandbox, do without it; the verdict says so")
 	f.StringArrayVar(&o.show, "show", nil, "`PATH` that the program may read in the sandbox; repeatable")
 	f.StringArrayVar(&o.env, "env", nil, "set `NAME=VALUE` for the program, instead of what was recorded; repeatable")
 	o.outputFlags.add(f)
+	f.Lookup("rules").Usage = "what is private: a rule `SET` (" + strings.Join(scrub.BuiltinNames(), ", ") +
+		") or a rule file; or a file that declares volatile fields of requests; repeatable (default " + strings.Join(defaultRules, ", ") + ")"
 	return c
 }
 
@@ -93,6 +107,10 @@ func runReplay(ctx context.Context, o replayOptions, path string, command []stri
 	if o.times < 1 {
 		return usageError("--times needs a number of 1 or more, found %d", o.times)
 	}
+	var err error
+	if o.fields, err = o.private.takeVolatile(); err != nil {
+		return err
+	}
 	cache, err := cacheDir()
 	if err != nil {
 		return err
@@ -112,6 +130,9 @@ func runReplay(ctx context.Context, o replayOptions, path string, command []stri
 		return err
 	}
 	defer tape.Close()
+	if o.fields != nil || o.lenient {
+		return usageError("need recorded inputs for --lenient and rules of volatile fields, found a recording of instructions, which has no requests to match")
+	}
 	clean, err := o.scrubber(ctx, tape.Manifest, term)
 	if err != nil {
 		return err

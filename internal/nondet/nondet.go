@@ -109,7 +109,7 @@ func (r *Report) Differs() bool { return len(r.Findings) > 0 }
 
 // Compare lays runs beside the first one.
 func Compare(first *Run, others ...*Run) *Report {
-	c := &comparison{first: first, byField: map[string]*Finding{}, paths: map[string]paths{}}
+	c := &comparison{first: first, findings: []*Finding{}, byField: map[string]*Finding{}, paths: map[string]paths{}}
 	rep := &Report{Runs: []RunInfo{{Name: first.Name, Began: first.Began, Requests: len(first.Asked)}}}
 	for _, o := range others {
 		n := c.compare(o)
