@@ -41,12 +41,14 @@ internal/wire/http: internal/cassette internal/scrub internal/spool internal/wir
 internal/trust:
 internal/tap: internal/trust internal/wire internal/cassette
 internal/order: internal/cassette
-internal/match: internal/cassette
+internal/volatile:
+internal/match: internal/cassette internal/order internal/volatile
 internal/play: internal/cassette internal/match internal/order internal/wire internal/wire/http
 internal/sandbox:
 internal/vtime: internal/sandbox internal/watch
 internal/vm: internal/exttool internal/record
-internal/replay: bundle internal/cassette internal/exttool internal/order internal/play internal/record internal/record/rr internal/sandbox internal/scrub internal/trust internal/vm internal/vtime internal/watch
+internal/replay: bundle internal/cassette internal/exttool internal/match internal/order internal/play internal/record internal/record/rr internal/sandbox internal/scrub internal/trust internal/vm internal/vtime internal/watch
+internal/nondet: internal/cassette internal/match internal/volatile
 internal/rewind: internal/exttool
 internal/seal: bundle
 internal/seal/cloudkms: internal/seal

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 	"github.com/tapedeck-dev/tapedeck/internal/seal"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
+	"github.com/tapedeck-dev/tapedeck/internal/volatile"
 )
 
 // ruleFlags choose what is taken for private, and whose tokens stand for it.
@@ -46,6 +48,28 @@ func (o *ruleFlags) load() (*scrub.Rules, error) {
 		return nil, usageError("need sets by name, or one rule file that extends them, found %s", strings.Join(names, ", "))
 	}
 	return scrub.Builtin(names...)
+}
+
+// takeVolatile takes the file of volatile fields out of the rules, if there is
+// one among them; nil if there is none.
+func (o *ruleFlags) takeVolatile() (*volatile.Rules, error) {
+	var found *volatile.Rules
+	var rest []string
+	for _, name := range o.rules {
+		text, err := os.ReadFile(name)
+		if !isRuleFile(name) || err != nil || !volatile.Is(text) {
+			rest = append(rest, name) // whatever is wrong with it, load says
+			continue
+		}
+		if found != nil {
+			return nil, usageError("need one file of volatile fields, found %s and %s", found.File, name)
+		}
+		if found, err = volatile.Parse(name, text); err != nil {
+			return nil, err
+		}
+	}
+	o.rules = rest
+	return found, nil
 }
 
 func isRuleFile(name string) bool {

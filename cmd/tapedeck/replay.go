@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/replay"
 	"github.com/tapedeck-dev/tapedeck/internal/scrub"
 	"github.com/tapedeck-dev/tapedeck/internal/ui"
+	"github.com/tapedeck-dev/tapedeck/internal/volatile"
 )
 
 type replayOptions struct {
@@ -31,6 +33,8 @@ type replayOptions struct {
 	seal    []string
 	guest   string // told to a replay in the guest: see guest.go
 	vm      vmOptions
+	lenient bool
+	fields  *volatile.Rules // of --rules: those of requests that differ from run to run
 	outputFlags
 }
 
@@ -49,7 +53,13 @@ a network: what it asks is answered from the recording, and from nothing else.
 COMMAND runs another build, or a test, against the same recording. A request that
 was not recorded gets HTTP status 599 and is reported with the nearest recorded
 one; --order total (the default) holds each answer back until everything that was
-recorded before it has happened.
+recorded before it has happened, session until everything on the same recorded
+connection has, any not at all.
+
+A --rules file with a list "volatile" declares fields of requests that differ from
+run to run, and are not compared (tapedeck nondet proposes one). --lenient answers
+what was not recorded with the nearest recorded answer; the replay has diverged
+all the same, and the verdict tells each of them.
 
 With --in vm that replay runs in the guest of the vm recorder and is recorded
 there: what a replay of inputs does not repeat by itself, such as how threads
@@ -60,6 +70,7 @@ With --in sandbox the inputs are replayed even if the bundle has instructions, t
   tapedeck replay checkout.tar.zst -- ./checkout-patched --order 17
   tapedeck replay --what-if 'http:17 status 503' checkout.tar.zst
   tapedeck replay --in vm -o exact.tar.zst checkout.tar.zst
+  tapedeck replay --rules volatile.yaml checkout.tar.zst -- ./checkout-patched
 
 Exit codes:
   0  identical   3  it diverged   10  no such bundle   11  damaged
@@ -78,6 +89,7 @@ Exit codes:
 	f.StringVar(&o.order, "order", "total", "how much of the recorded order of inputs to keep: total, session or any (imported ones: any)")
 	f.StringArrayVar(&o.whatIf, "what-if", nil, "change one answer: `'http:17 timeout'`, reset, slow 2s, status 503; repeatable")
 	f.DurationVar(&o.stall, "stall", defaultStall, "without progress for so long, a held back answer is a divergence")
+	f.BoolVar(&o.lenient, "lenient", false, "answer requests that were not recorded with what is nearest; never exact")
 	f.BoolVar(&o.weak, "weak", false, "where this machine forbids a part of the sandbox, do without it; the verdict says so")
 	f.StringArrayVar(&o.show, "show", nil, "`PATH` that the program may read in the sandbox; repeatable")
 	f.StringArrayVar(&o.env, "env", nil, "set `NAME=VALUE` for the program, instead of what was recorded; repeatable")
@@ -90,6 +102,8 @@ Exit codes:
 	f.StringVar(&o.guest, "guest", "", "what a replay in the guest is told")
 	_ = f.MarkHidden("guest") // only a misspelt name fails
 	o.outputFlags.add(f)
+	f.Lookup("rules").Usage = "what is private: a rule `SET` (" + strings.Join(scrub.BuiltinNames(), ", ") +
+		") or a rule file; or a file that declares volatile fields of requests; repeatable (default " + strings.Join(defaultRules, ", ") + ")"
 	return c
 }
 
@@ -132,6 +146,10 @@ func runReplay(ctx context.Context, o replayOptions, path string, command []stri
 	if err := o.check(); err != nil {
 		return err
 	}
+	var err error
+	if o.fields, err = o.private.takeVolatile(); err != nil {
+		return err
+	}
 	cache, err := cacheDir()
 	if err != nil {
 		return err
@@ -151,6 +169,9 @@ func runReplay(ctx context.Context, o replayOptions, path string, command []stri
 		return err
 	}
 	defer tape.Close()
+	if o.fields != nil || o.lenient {
+		return usageError("need recorded inputs for --lenient and rules of volatile fields, found a recording of instructions, which has no requests to match")
+	}
 	clean, err := o.scrubber(ctx, tape.Manifest, term)
 	if err != nil {
 		return err

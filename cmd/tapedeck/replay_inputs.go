@@ -108,6 +108,7 @@ func (o *replayOptions) inputs(command []string) (opt replay.InputsOptions, err 
 		opt.Env = append(opt.Env, e)
 	}
 	opt.Stall, opt.Show, opt.Weak, opt.Guest = o.stall, o.show, o.weak, o.guest != ""
+	opt.Match.Rules, opt.Match.Lenient = o.fields, o.lenient
 	return opt, nil
 }
 
@@ -153,11 +154,17 @@ func inputsVerdict(r *replay.InputsReport) []string {
 	case r.Output == "not compared":
 		word = "all inputs as recorded"
 	}
+	if r.Lenient {
+		word += " (lenient)"
+	}
 	counts := []string{fmt.Sprintf("%d matched", r.Matched)}
+	if r.ByRule > 0 {
+		counts[0] += fmt.Sprintf(" (%d by a rule)", r.ByRule)
+	}
 	for _, c := range []struct {
 		n    int
 		word string
-	}{{r.Missed, "missed"}, {len(r.Unused), "unused"}, {r.Reordered, "reordered"}, {r.Ambiguous, "ambiguous"}, {len(r.Drift), "drifted"}} {
+	}{{r.Missed, "missed"}, {r.Guessed, "of those answered by the nearest"}, {len(r.Unused), "unused"}, {r.Reordered, "reordered"}, {r.Ambiguous, "ambiguous"}, {len(r.Drift), "drifted"}} {
 		if c.n > 0 {
 			counts = append(counts, fmt.Sprintf("%d %s", c.n, c.word))
 		}
@@ -175,6 +182,9 @@ func inputsVerdict(r *replay.InputsReport) []string {
 	}
 	for _, w := range r.WhatIf {
 		lines = append(lines, "what if: "+w)
+	}
+	for _, rule := range r.UnusedRules {
+		lines = append(lines, "rule never used: "+rule)
 	}
 	for _, m := range r.Misses {
 		lines = append(lines, "miss: "+m.String())

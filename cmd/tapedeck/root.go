@@ -26,7 +26,7 @@ and everywhere else in a small virtual machine.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &codeError{exitUsage, fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})
-	root.AddCommand(newRecordCommand(), newReplayCommand(), newRewindCommand(), newBundleCommand(), newKeyCommand(), newDoctorCommand(), newGenerateCommand(), newVersionCommand())
+	root.AddCommand(newRecordCommand(), newReplayCommand(), newNondetCommand(), newRewindCommand(), newBundleCommand(), newKeyCommand(), newDoctorCommand(), newGenerateCommand(), newVersionCommand())
 	return root
 }
 

@@ -50,7 +50,7 @@ func FuzzRead(f *testing.F) {
 		if len(c.Exchanges) != w.Exchanges {
 			t.Fatalf("%d exchanges were written, %d loaded", w.Exchanges, len(c.Exchanges))
 		}
-		if _, err := match.NewIndex(c.Exchanges); err != nil {
+		if _, err := match.NewIndex(c.Exchanges, match.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		for _, x := range c.Exchanges {

@@ -6,6 +6,7 @@ package match
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -41,15 +42,23 @@ func counts(name string) bool {
 
 const maxBody = 8 << 20 // bytes of a body that are compared field by field
 
-// Of takes from a request what counts.
-func Of(scheme, authority string, m *cassette.Message) (Request, error) {
-	r := Request{Method: m.Method(), Scheme: scheme, Authority: host(scheme, authority)}
+// line takes what the first line of a request tells, and its query as it stands.
+func line(scheme, authority string, m *cassette.Message) (r Request, query string) {
+	r = Request{Method: m.Method(), Scheme: scheme, Authority: host(scheme, authority)}
 	target := m.Target()
-	if u, err := url.Parse(target); err == nil && u.Host != "" { // the form that proxies get
-		target = u.RequestURI()
+	if !strings.HasPrefix(target, "/") {
+		if u, err := url.Parse(target); err == nil && u.Host != "" { // the form that proxies get
+			target = u.RequestURI()
+		}
 	}
 	path, query, _ := strings.Cut(target, "?")
 	r.Path = tokens(path)
+	return r, query
+}
+
+// Of takes from a request what counts.
+func Of(scheme, authority string, m *cassette.Message) (Request, error) {
+	r, query := line(scheme, authority, m)
 	if query != "" {
 		for _, p := range strings.Split(query, "&") {
 			r.Query = append(r.Query, tokens(p))
@@ -145,7 +154,7 @@ func canonicalJSON(b []byte) (string, bool) {
 
 // rule is what a request and a stub that leaves the fields open have in common.
 // The stub does not tell what kind of body it has, so the body alone decides.
-func (r Request) rule() [32]byte {
+func (r Request) rule() key {
 	r.Fields = nil
 	if text, ok := canonicalJSON([]byte(r.Body)); ok {
 		r.Body = text
@@ -154,14 +163,25 @@ func (r Request) rule() [32]byte {
 		slices.Sort(pairs)
 		r.Body = strings.Join(pairs, "&")
 	}
-	return r.key()
+	k := r.key()
+	return key{k[0] ^ 1, k[1]} // no request has it
 }
 
-// key is what equal requests have in common.
-func (r Request) key() [32]byte {
-	h := sha256.New()
-	for _, s := range []string{r.Method, r.Scheme, r.Authority, r.Path, strings.Join(r.Query, "&"), strings.Join(r.Fields, "\n"), r.Body} {
-		fmt.Fprintf(h, "%d:%s", len(s), s)
+// key is what equal requests have in common: of a SHA-256, as much as no two
+// requests will share by chance or by design.
+type key [2]uint64
+
+func (r Request) key() key {
+	b := make([]byte, 0, 512)
+	add := func(list ...string) {
+		b = binary.AppendUvarint(b, uint64(len(list)))
+		for _, s := range list {
+			b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
+		}
 	}
-	return [32]byte(h.Sum(nil))
+	add(r.Method, r.Scheme, r.Authority, r.Path, r.Body)
+	add(r.Query...)
+	add(r.Fields...)
+	h := sha256.Sum256(b)
+	return key{binary.LittleEndian.Uint64(h[:]), binary.LittleEndian.Uint64(h[8:])}
 }

@@ -18,7 +18,7 @@ type Mode int
 // The modes.
 const (
 	Total   Mode = iota // the one order of all events
-	Session             // the order within each connection, which it has by itself
+	Session             // the order within each recorded connection
 	Any                 // none
 )
 
@@ -62,12 +62,27 @@ type Gate struct {
 
 	mu       sync.Mutex
 	happened []bool
-	next     int // all events before it have happened
+	all      *line
+	conns    map[int]*line // by Session, of each connection
+	touched  []*line       // since they were advanced
 	moved    chan struct{}
 	progress time.Time
 	last     int // connection of the last answer, 0 if something of the program's came after it
-	open     bool
 	found    []Divergence
+}
+
+// line is a sequence of events that is kept: all of them, or those of one connection.
+type line struct {
+	events []int // which; nil: every one
+	next   int   // all events of the line before its next have happened
+	open   bool  // it could not be kept, and is kept no more
+}
+
+func (l *line) at(i int) int {
+	if l.events == nil {
+		return i
+	}
+	return l.events[i]
 }
 
 // New returns a gate for the events of a recording.
@@ -75,8 +90,27 @@ func New(events []cassette.Event, m Mode, o Options) *Gate {
 	if o.Stall == 0 {
 		o.Stall = 10 * time.Second
 	}
-	g := &Gate{mode: m, opt: o, events: events, happened: make([]bool, len(events)), moved: make(chan struct{}), progress: time.Now()}
+	g := &Gate{mode: m, opt: o, events: events, happened: make([]bool, len(events)), all: &line{}, conns: map[int]*line{}, moved: make(chan struct{}), progress: time.Now()}
+	if m == Session {
+		for i, e := range events {
+			if e.Conn == 0 {
+				continue // what belongs to no connection waits for nothing
+			}
+			if g.conns[e.Conn] == nil {
+				g.conns[e.Conn] = &line{}
+			}
+			g.conns[e.Conn].events = append(g.conns[e.Conn].events, i)
+		}
+	}
 	return g
+}
+
+// line is the one in which an event has its place; nil if it has none.
+func (g *Gate) line(e cassette.Event) *line {
+	if g.mode == Total {
+		return g.all
+	}
+	return g.conns[e.Conn]
 }
 
 // Happened tells of something that the program did.
@@ -105,33 +139,54 @@ func (g *Gate) mark(seq uint64, tell bool) {
 		return
 	}
 	g.happened[seq-1] = true
+	if l := g.conns[g.events[seq-1].Conn]; l != nil {
+		g.touched = append(g.touched, l)
+	}
 	if tell && g.opt.Tell != nil {
 		g.opt.Tell(g.events[seq-1])
 	}
 }
 
 func (g *Gate) advance() {
-	before := g.next
-	for g.next < len(g.happened) && g.happened[g.next] {
-		g.next++
+	moved := false
+	for _, l := range append(g.touched, g.all) {
+		n := len(g.happened)
+		if l.events != nil {
+			n = len(l.events)
+		}
+		for ; l.next < n && g.happened[l.at(l.next)]; l.next++ {
+			moved = true
+		}
 	}
+	g.touched = g.touched[:0]
 	g.progress = time.Now()
-	if g.next != before {
-		close(g.moved)
-		g.moved = make(chan struct{})
+	if moved {
+		g.wake()
 	}
 }
 
-// Wait blocks until the event may happen. If what has to come before it does not
-// come, the error is a *Divergence, once; from then on nothing is held back.
+func (g *Gate) wake() {
+	close(g.moved)
+	g.moved = make(chan struct{})
+}
+
+// Wait blocks until the event may happen: by Total, until all that was recorded
+// before it has happened; by Session, until all of the same connection has; by
+// Any, not at all. If what has to come before it does not come, the error is a
+// *Divergence, once; from then on nothing of that order is held back.
 func (g *Gate) Wait(ctx context.Context, seq uint64) error {
-	if g.mode != Total || seq == 0 || seq > uint64(len(g.events)) {
+	if seq == 0 || seq > uint64(len(g.events)) {
+		return nil
+	}
+	e := g.events[seq-1]
+	l := g.line(e)
+	if l == nil {
 		return nil
 	}
 	for {
 		g.mu.Lock()
-		if g.open || g.next >= int(seq-1) {
-			settle := g.opt.Settle != nil && g.last != 0 && g.last != g.events[seq-1].Conn && !g.open
+		if g.open(l, seq) {
+			settle := g.mode == Total && g.opt.Settle != nil && g.last != 0 && g.last != e.Conn && !l.open
 			g.mu.Unlock()
 			if settle {
 				g.opt.Settle()
@@ -140,11 +195,10 @@ func (g *Gate) Wait(ctx context.Context, seq uint64) error {
 		}
 		moved, left := g.moved, g.opt.Stall-time.Since(g.progress)
 		if left <= 0 {
-			d := Divergence{Held: g.events[seq-1], Needs: g.events[g.next]}
-			g.open = true
+			d := Divergence{Held: e, Needs: g.events[l.at(l.next)]}
+			l.open = true
 			g.found = append(g.found, d)
-			close(g.moved)
-			g.moved = make(chan struct{})
+			g.wake()
 			g.mu.Unlock()
 			return &d
 		}
@@ -159,6 +213,11 @@ func (g *Gate) Wait(ctx context.Context, seq uint64) error {
 		}
 		t.Stop()
 	}
+}
+
+// open tells whether an event's turn has come in its line.
+func (g *Gate) open(l *line, seq uint64) bool {
+	return l.open || l.events == nil && l.next >= int(seq-1) || l.events != nil && (l.next == len(l.events) || l.events[l.next] >= int(seq-1))
 }
 
 // Done tells that an event which Wait let through has happened.
@@ -176,7 +235,7 @@ func (g *Gate) Done(seq uint64) {
 func (g *Gate) Complete() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.next == len(g.events)
+	return g.all.next == len(g.events)
 }
 
 // Divergences are those that were found.

@@ -76,6 +76,88 @@ func TestTotal(t *testing.T) {
 	}
 }
 
+// TestSession lets the events of some connections come in a random order: on each
+// connection what goes out keeps the recorded one, and nothing waits for what
+// belongs to another connection.
+func TestSession(t *testing.T) {
+	for round := range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(uint64(round), 2))
+			conns := 1 + r.IntN(6)
+			kinds := make([]byte, 60)
+			for i := range kinds {
+				kinds[i] = "oi"[r.IntN(2)]
+			}
+			all := events(string(kinds))
+			late := 1 + r.IntN(conns) // nothing happens on it before all else is over
+			for i := range all {
+				all[i].Conn = 1 + r.IntN(conns)
+			}
+			var mu sync.Mutex
+			happened := map[uint64]bool{}
+			g := New(all, Session, Options{Settle: func() { t.Error("settles between connections") }, Stall: time.Hour})
+			var wg sync.WaitGroup
+			begin := time.Now()
+			for _, i := range r.Perm(len(all)) {
+				e := all[i]
+				pause := time.Duration(r.IntN(100)) * time.Millisecond
+				if e.Conn == late {
+					pause += time.Minute
+				}
+				wg.Go(func() {
+					time.Sleep(pause)
+					if e.Dir == "in" {
+						if err := g.Wait(t.Context(), e.Seq); err != nil {
+							t.Error(err)
+						}
+						if e.Conn != late && time.Since(begin) >= time.Minute {
+							t.Errorf("%d of connection %d waited for another connection", e.Seq, e.Conn)
+						}
+					}
+					mu.Lock()
+					for _, before := range all[:e.Seq-1] {
+						if e.Dir == "in" && before.Conn == e.Conn && !happened[before.Seq] {
+							t.Errorf("%d went before %d", e.Seq, before.Seq)
+						}
+					}
+					happened[e.Seq] = true
+					mu.Unlock()
+					if e.Dir == "in" {
+						g.Done(e.Seq)
+					} else {
+						g.Happened(e.Seq)
+					}
+				})
+			}
+			wg.Wait()
+			if !g.Complete() {
+				t.Error("not complete")
+			}
+		})
+	}
+}
+
+// TestSessionDivergence: where one connection's order can't be kept, the others'
+// still is.
+func TestSessionDivergence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := events("oioi")
+		all[0].Conn, all[1].Conn, all[2].Conn, all[3].Conn = 1, 1, 2, 2
+		g := New(all, Session, Options{Stall: time.Minute})
+		err := g.Wait(t.Context(), 2)
+		var d *Divergence
+		if !errors.As(err, &d) || d.Held.Seq != 2 || d.Needs.Seq != 1 {
+			t.Fatal(err)
+		}
+		if err := g.Wait(t.Context(), 2); err != nil {
+			t.Error(err)
+		}
+		if err := g.Wait(t.Context(), 4); !errors.As(err, &d) || d.Needs.Seq != 3 || len(g.Divergences()) != 2 {
+			t.Error(err)
+		}
+	})
+}
+
 func TestDivergence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(events("oioi"), Total, Options{Stall: time.Minute})
@@ -93,7 +175,7 @@ func TestDivergence(t *testing.T) {
 }
 
 func TestModesAndEnd(t *testing.T) {
-	for _, m := range []Mode{Session, Any} {
+	for _, m := range []Mode{Session, Any} { // events makes each one of a connection of its own
 		if err := New(events("oi"), m, Options{}).Wait(t.Context(), 2); err != nil {
 			t.Error(m, err)
 		}

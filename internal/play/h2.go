@@ -57,6 +57,7 @@ type stream2 struct {
 
 // http2 answers a connection until it ends.
 func (p *Player) http2(c net.Conn, scheme string, dst netip.AddrPort, session string) {
+	defer p.index.Leave(session)
 	k := &conn2{p: p, c: c, scheme: scheme, dst: dst, session: session, framer: http2.NewFramer(c, c), streams: map[uint32]*stream2{}, left: 65535, initial: 65535, frame: 16384}
 	k.cond.L = &k.mu
 	k.table = hpack.NewEncoder(&k.block)
@@ -262,9 +263,8 @@ func (k *conn2) asked(s *stream2) {
 		}
 		return
 	}
-	x, miss := p.index.Take(k.session, req)
-	if miss != nil {
-		p.missed(miss)
+	x, miss := p.take(k.session, req)
+	if x == nil {
 		k.wg.Go(func() { k.refuse(s, strings.HasPrefix(clean.Get("content-type"), "application/grpc"), miss) })
 		return
 	}

@@ -23,6 +23,7 @@ var background = context.Background()
 
 // http answers the requests of one connection, one after the other.
 func (p *Player) http(c net.Conn, scheme string, dst netip.AddrPort, session string) {
+	defer p.index.Leave(session)
 	r := http.NewReader(c, true)
 	r.Continue = func() { _, _ = io.WriteString(c, "HTTP/1.1 100 Continue\r\n\r\n") }
 	w := bufio.NewWriterSize(c, 64<<10)
@@ -40,9 +41,8 @@ func (p *Player) http(c net.Conn, scheme string, dst netip.AddrPort, session str
 		if err != nil {
 			return
 		}
-		x, miss := p.index.Take(session, req)
-		if miss != nil {
-			p.missed(miss)
+		x, miss := p.take(session, req)
+		if x == nil {
 			if !refuseHTTP(w, miss) {
 				return
 			}

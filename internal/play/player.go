@@ -28,12 +28,23 @@ type Options struct {
 	Order       order.Mode
 	Gate        order.Options
 	WhatIf      []WhatIf
+	Match       match.Options // but for Order, which is that of above
+	Asked       func(Asked)   // is told of each request of the program; or nil
+}
+
+// Asked is a request that the program made at replay.
+type Asked struct {
+	Session string // the live connection
+	Request match.Request
+	ID      string // of the exchange that it got; "" if none
+	Missed  bool
 }
 
 // Report is what a replay showed.
 type Report struct {
 	match.Counts
 	Order       string             `json:"order"`
+	Lenient     bool               `json:"lenient,omitempty"` // misses got the nearest answer
 	Misses      []*match.Miss      `json:"misses,omitempty"`
 	Drift       []Drift            `json:"drift,omitempty"`
 	Divergences []order.Divergence `json:"divergences,omitempty"`
@@ -177,7 +188,8 @@ func New(o Options) (*Player, error) {
 		p.whatif[w.ID] = w
 	}
 	var err error
-	if p.index, err = match.NewIndex(outgoing); err != nil {
+	o.Match.Order = o.Order
+	if p.index, err = match.NewIndex(outgoing, o.Match); err != nil {
 		return nil, err
 	}
 	for id := range p.again {
@@ -235,7 +247,7 @@ func (p *Player) Complete() bool { return p.gate.Complete() }
 
 // Report is the state of things.
 func (p *Player) Report() Report {
-	r := Report{Counts: p.index.Counts(), Order: p.opt.Order.String(), Divergences: p.gate.Divergences()}
+	r := Report{Counts: p.index.Counts(), Order: p.opt.Order.String(), Lenient: p.opt.Match.Lenient, Divergences: p.gate.Divergences()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r.Misses, r.Drift, r.Opaque = p.misses, p.drift, p.opaque
@@ -256,6 +268,22 @@ func (p *Player) missed(m *match.Miss) {
 	p.mu.Lock()
 	p.misses = append(p.misses, m)
 	p.mu.Unlock()
+}
+
+// take finds the answer of a request; nil if there is none.
+func (p *Player) take(session string, r match.Request) (*cassette.Exchange, *match.Miss) {
+	x, miss := p.index.Take(session, r)
+	if miss != nil {
+		p.missed(miss)
+	}
+	if p.opt.Asked != nil {
+		a := Asked{Session: session, Request: r, Missed: miss != nil}
+		if x != nil {
+			a.ID = match.ID(x)
+		}
+		p.opt.Asked(a)
+	}
+	return x, miss
 }
 
 // Serve answers a connection that the program opened to dst.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
+	"github.com/tapedeck-dev/tapedeck/internal/match"
 	"github.com/tapedeck-dev/tapedeck/internal/order"
 	"github.com/tapedeck-dev/tapedeck/internal/play"
 	"github.com/tapedeck-dev/tapedeck/internal/record"
@@ -36,6 +37,15 @@ type InputsOptions struct {
 	Guest    bool            // this machine is the guest of the vm recorder
 	Notes    *watch.Notes    // is told which files are used; nil: nobody
 	Scrubber *scrub.Scrubber // of what is compared; the salt must be the recording's, or tokens differ
+	Match    match.Options   // how requests are compared; Order is Mode
+	Probe    Probe
+}
+
+// Probe looks at what a program does in a world a little other than the recorded.
+type Probe struct {
+	Seed  []byte           // of randomness, 32 bytes; nil: as recorded
+	Shift time.Duration    // of the clock
+	Asked func(play.Asked) // is told of each request; or nil
 }
 
 // InputsReport is what a replay of inputs showed.
@@ -118,7 +128,11 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 		c.Show = append(c.Show, t.Dir)
 		c.Env = append(c.Env, "HTTP_CASSETTE_DIR="+filepath.Join(t.Dir, "inputs/http_vcr"), "SQL_CASSETTE="+filepath.Join(t.Dir, "inputs/sql_vcr.sqlite"))
 	}
-	world, err := vtime.New(vtime.Options{Clock: true, Wall: t.Cassette.Began.Wall, Mono: t.Cassette.Began.Mono, Random: true, Seed: t.seed(), Notes: o.Notes})
+	seed, shift := t.seed(), int64(o.Probe.Shift)
+	if len(o.Probe.Seed) == 32 {
+		seed = [32]byte(o.Probe.Seed)
+	}
+	world, err := vtime.New(vtime.Options{Clock: true, Wall: t.Cassette.Began.Wall + shift, Mono: t.Cassette.Began.Mono, Random: true, Seed: seed, Notes: o.Notes})
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +144,8 @@ func (t *Inputs) Run(ctx context.Context, o InputsOptions) (*InputsReport, error
 	defer stop()
 	var box *sandbox.Box
 	var rest settler
-	player, err := play.New(play.Options{Cassette: t.Cassette, Certificate: ca.Certificate, Order: o.Mode, WhatIf: o.WhatIf,
-		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall * time.Duration(slow), Settle: func() { rest.wait(box, world) }, Tell: func(e cassette.Event) { world.Set(e.Time.Wall) }}})
+	player, err := play.New(play.Options{Cassette: t.Cassette, Certificate: ca.Certificate, Order: o.Mode, WhatIf: o.WhatIf, Match: o.Match, Asked: o.Probe.Asked,
+		Scrub: scrubMessage(o.Scrubber), ScrubText: scrubText(o.Scrubber), Gate: order.Options{Stall: o.Stall * time.Duration(slow), Settle: func() { rest.wait(box, world) }, Tell: func(e cassette.Event) { world.Set(e.Time.Wall + shift) }}})
 	if err != nil {
 		return nil, err
 	}
