@@ -15,7 +15,9 @@ import (
 // deps is the import policy. A line reads "package: the packages of ours it
 // may import". Change it in its own commit, with the reason in the message.
 const deps = `
-.:
+.: internal/session
+httptape: . internal/cassette internal/match internal/session internal/wire
+internal/session: internal/cassette internal/match internal/order internal/scrub internal/spool internal/wire internal/wire/http
 bundle:
 internal/exttool:
 internal/ui:
