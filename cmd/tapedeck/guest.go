@@ -70,6 +70,12 @@ func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt r
 		}
 		include = append(include, o.private.rules[0])
 	}
+	if o.fields != nil { // it was taken out of the rules
+		if o.fields.File, err = filepath.Abs(o.fields.File); err != nil {
+			return nil, err
+		}
+		include = append(include, o.fields.File)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -109,11 +115,11 @@ func recordInGuest(ctx context.Context, o replayOptions, t *replay.Inputs, opt r
 
 // guestCommand is the command line of the replay in the guest.
 func guestCommand(self string, o replayOptions, opt replay.InputsOptions, told, bundle string) []string {
-	args := []string{self, "replay", "--guest", told, "--order", o.order, "--stall", o.stall.String(), "--times", strconv.Itoa(o.times)}
+	args := []string{self, "replay", "--guest", told, "--order", opt.Mode.String(), "--stall", o.stall.String(), "--times", strconv.Itoa(o.times)}
 	for _, f := range []struct {
 		flag string
 		on   bool
-	}{{"--weak", o.weak}, {"--quiet", o.quiet}, {"--json", o.json}, {"--unscrubbed", o.unscrubbed}} {
+	}{{"--weak", o.weak}, {"--quiet", o.quiet}, {"--json", o.json}, {"--unscrubbed", o.unscrubbed}, {"--lenient", o.lenient}} {
 		if f.on {
 			args = append(args, f.flag)
 		}
@@ -125,6 +131,9 @@ func guestCommand(self string, o replayOptions, opt replay.InputsOptions, told, 
 		for _, v := range f.values {
 			args = append(args, f.flag, v)
 		}
+	}
+	if o.fields != nil {
+		args = append(args, "--rules", o.fields.File)
 	}
 	args = append(args, bundle)
 	if opt.Command != nil {

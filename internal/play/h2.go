@@ -254,6 +254,7 @@ func (k *conn2) asked(s *stream2) {
 		return
 	}
 	if s.open != nil {
+		p.asked(k.session, req, s.open, false)
 		seq := p.of(match.ID(s.open))
 		p.gate.Happened(seq.request...)
 		if recorded, err := match.Of(k.scheme, authority, s.open.Request); err == nil && s.open.Request.Truncated == "" {

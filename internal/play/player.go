@@ -276,14 +276,20 @@ func (p *Player) take(session string, r match.Request) (*cassette.Exchange, *mat
 	if miss != nil {
 		p.missed(miss)
 	}
-	if p.opt.Asked != nil {
-		a := Asked{Session: session, Request: r, Missed: miss != nil}
-		if x != nil {
-			a.ID = match.ID(x)
-		}
-		p.opt.Asked(a)
-	}
+	p.asked(session, r, x, miss != nil)
 	return x, miss
+}
+
+// asked tells whoever wants to know of a request.
+func (p *Player) asked(session string, r match.Request, x *cassette.Exchange, missed bool) {
+	if p.opt.Asked == nil {
+		return
+	}
+	a := Asked{Session: session, Request: r, Missed: missed}
+	if x != nil {
+		a.ID = match.ID(x)
+	}
+	p.opt.Asked(a)
 }
 
 // Serve answers a connection that the program opened to dst.
