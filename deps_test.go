@@ -22,7 +22,8 @@ bundle:
 internal/exttool:
 internal/ui:
 internal/record: internal/exttool internal/scrub
-internal/scrub:
+internal/typo:
+internal/scrub: internal/typo
 internal/spool: internal/scrub
 internal/record/rr: internal/record internal/exttool
 internal/record/vm: internal/record internal/exttool internal/sites internal/vm internal/watch
@@ -43,7 +44,7 @@ internal/wire/http: internal/cassette internal/scrub internal/spool internal/wir
 internal/trust:
 internal/tap: internal/trust internal/wire internal/cassette
 internal/order: internal/cassette
-internal/volatile:
+internal/volatile: internal/typo
 internal/match: internal/cassette internal/order internal/volatile
 internal/play: internal/cassette internal/match internal/order internal/wire internal/wire/http
 internal/sandbox:
@@ -56,7 +57,7 @@ internal/seal: bundle
 internal/seal/cloudkms: internal/seal
 internal/seal/hsm: internal/exttool internal/seal
 internal/seal/pkcs11: internal/seal/hsm
-internal/attest: bundle
+internal/attest: bundle internal/typo
 internal/sbom:
 cmd/tapedeck: *
 cmd/tapedeck-pkcs11: internal/seal/hsm internal/seal/pkcs11

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tapedeck-dev/tapedeck/internal/typo"
 )
 
 const (
@@ -94,6 +97,10 @@ func (p *parser) yamlError(err error) error {
 
 type fields map[string]func(n *yaml.Node, at string) error
 
+func sorted(known fields) []string { return slices.Sorted(maps.Keys(known)) }
+
+func example(known fields) string { return sorted(known)[0] }
+
 // walk calls for each field of a map its function; of required ones there must be one.
 func (p *parser) walk(n *yaml.Node, at string, known fields, required ...string) error {
 	if err := p.kind(n, at, yaml.MappingNode, "fields such as "+example(known)); err != nil {
@@ -107,7 +114,7 @@ func (p *parser) walk(n *yaml.Node, at string, known fields, required ...string)
 		switch {
 		case read == nil:
 			fix := ""
-			if near := nearest(key.Value, known); near != "" {
+			if near := typo.Nearest(key.Value, sorted(known)); near != "" {
 				fix = fmt.Sprintf("did you mean %q?", near)
 			}
 			return p.err(key, at, "one of the fields "+strings.Join(sorted(known), ", "), fmt.Sprintf("%.40q", key.Value), fix)

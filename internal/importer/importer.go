@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -156,17 +157,7 @@ func (r *reader) finish() {
 }
 
 func sortNotes(notes []Note) {
-	slices.SortFunc(notes, func(a, b Note) int { return compareText(a.What, b.What) })
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	slices.SortFunc(notes, func(a, b Note) int { return strings.Compare(a.What, b.What) })
 }
 
 func (r *reader) add(x *Exchange) error {

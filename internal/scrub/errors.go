@@ -31,33 +31,3 @@ func (e *RuleError) Error() string {
 func (e *RuleError) Hint() string { return e.Fix }
 
 func (e *RuleError) Unwrap() error { return e.Err }
-
-// near returns the candidate that a misspelt name probably means, or "".
-func near(name string, candidates []string) string {
-	best, least := "", 1+len(name)/3
-	for _, c := range candidates {
-		if d := distance(strings.ToLower(name), c); d <= least && (best == "" || d < least) {
-			best, least = c, d
-		}
-	}
-	return best
-}
-
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
-}

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tapedeck-dev/tapedeck/internal/typo"
 )
 
 const (
@@ -59,7 +61,7 @@ func (l *loader) builtin(name string, at *yaml.Node) error {
 	text, err := ruleFiles.ReadFile("rules/" + name + ".yaml")
 	if err != nil {
 		fix := "the built-in rule sets are " + strings.Join(BuiltinNames(), ", ")
-		if n := near(name, BuiltinNames()); n != "" {
+		if n := typo.Nearest(name, BuiltinNames()); n != "" {
 			fix = fmt.Sprintf("did you mean %q? %s", n, fix)
 		}
 		e := &RuleError{File: "rules", Need: "the name of a rule set", Found: strconv.Quote(name), Fix: fix}
@@ -186,7 +188,7 @@ func sectionNames() []string {
 }
 
 func didYouMean(name string, known []string) string {
-	if n := near(name, known); n != "" {
+	if n := typo.Nearest(name, known); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
 	}
 	return "known are " + strings.Join(known, ", ")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,20 +17,6 @@ const (
 	maxFile  = 1 << 20
 	maxRules = 1000
 )
-
-// Load reads a rule file. An error in it is a [RuleError].
-func Load(file string) (*Rules, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	return Parse(file, text)
-}
 
 // Is tells whether a text is meant to be a file of this kind, so that one with a
 // slip in it is told so by this package.
