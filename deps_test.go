@@ -23,7 +23,8 @@ internal/exttool:
 internal/ui:
 internal/record: internal/exttool internal/scrub
 internal/typo:
-internal/scrub: internal/typo
+internal/coding:
+internal/scrub: internal/coding internal/typo
 internal/spool: internal/scrub
 internal/record/rr: internal/record internal/exttool
 internal/record/vm: internal/record internal/exttool internal/sites internal/vm internal/watch
@@ -37,8 +38,8 @@ internal/record/inputs: internal/cassette internal/record internal/sandbox inter
 internal/warc:
 internal/cassette: internal/warc
 internal/har:
-internal/importer: internal/cassette internal/har internal/scrub internal/warc
-internal/exporter: internal/cassette internal/har internal/warc
+internal/importer: internal/cassette internal/har internal/match internal/scrub internal/warc
+internal/exporter: internal/cassette internal/coding internal/har internal/warc
 internal/wire: internal/cassette
 internal/wire/http: internal/cassette internal/scrub internal/spool internal/wire
 internal/trust:

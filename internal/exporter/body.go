@@ -2,15 +2,11 @@ package exporter
 
 import (
 	"bytes"
-	"compress/gzip"
-	"compress/zlib"
-	"io"
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
+	"github.com/tapedeck-dev/tapedeck/internal/coding"
 	"github.com/tapedeck-dev/tapedeck/internal/har"
 )
 
@@ -32,14 +28,14 @@ func decode(m *cassette.Message, wire []byte) body {
 	if chunked(m) {
 		b = dechunk(wire)
 	}
-	coding := strings.ToLower(strings.TrimSpace(m.Get("Content-Encoding")))
-	if coding == "" || coding == "identity" || len(b.plain) == 0 {
+	name := strings.ToLower(strings.TrimSpace(m.Get("Content-Encoding")))
+	if name == "" || name == "identity" || len(b.plain) == 0 {
 		return b
 	}
-	if plain, ok := unpack(coding, b.plain); ok {
+	if plain, err := coding.Unpack(name, b.plain, maxBody); err == nil {
 		b.plain, b.packed = plain, true
 	} else {
-		b.coded = coding
+		b.coded = name
 	}
 	return b
 }
@@ -99,28 +95,4 @@ func (b *body) within(off, n int64) (from, size int64) {
 		size += hi - lo
 	}
 	return max(from, 0), size
-}
-
-func unpack(coding string, packed []byte) ([]byte, bool) {
-	var r io.Reader
-	var err error
-	switch coding {
-	case "gzip", "x-gzip":
-		r, err = gzip.NewReader(bytes.NewReader(packed))
-	case "deflate":
-		r, err = zlib.NewReader(bytes.NewReader(packed))
-	case "zstd":
-		var z *zstd.Decoder
-		if z, err = zstd.NewReader(bytes.NewReader(packed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBody)); err == nil {
-			defer z.Close()
-			r = z
-		}
-	default:
-		return nil, false
-	}
-	if err != nil {
-		return nil, false
-	}
-	plain, err := io.ReadAll(io.LimitReader(r, maxBody+1))
-	return plain, err == nil && len(plain) <= maxBody
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tapedeck-dev/tapedeck/internal/match"
 )
 
 type hoverfly struct {
@@ -207,7 +209,7 @@ func (r *reader) hoverflyPair(s source, p *hoverflyPair) (*Exchange, error) {
 		if err != nil {
 			return nil, err
 		}
-		if given && !comparedField(name) {
+		if given && !match.Compares(strings.ToLower(name)) {
 			return nil, errors.New("it goes by a header field that a replay does not compare")
 		}
 		x.Request.Fields = append(x.Request.Fields, Field{name, value})

@@ -59,13 +59,3 @@ func queryOf(pairs []Field) string {
 
 // escape spells as most programs do: a space as %20.
 func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
-
-// comparedFields are those that a replay compares; a stub that goes by another
-// one would answer requests that it is not for.
-func comparedField(name string) bool {
-	switch strings.ToLower(name) {
-	case "content-type", "range", "soapaction", "x-http-method-override", "x-amz-target", "if-none-match", "if-match":
-		return true
-	}
-	return false
-}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/tapedeck-dev/tapedeck/internal/match"
 )
 
 // wiremockStub is a stub mapping of WireMock.
@@ -296,7 +298,7 @@ func (r *reader) wiremockRequest(x *Exchange, q map[string]json.RawMessage) erro
 			if err != nil {
 				return err
 			}
-			if !comparedField(name) {
+			if !match.Compares(strings.ToLower(name)) {
 				return errors.New("it goes by a header field that a replay does not compare")
 			}
 			x.Request.Fields = append(x.Request.Fields, Field{name, value})

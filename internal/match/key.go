@@ -30,9 +30,9 @@ type Request struct {
 	Body      string   // in one form, or the digest of a large one
 }
 
-// fields of a header that are part of what is asked. The others say who asks,
-// when, and by what program.
-func counts(name string) bool {
+// Compares tells whether a field of a header is part of what is asked; its name is
+// in lower case. The others say who asks, when, and by what program.
+func Compares(name string) bool {
 	switch name {
 	case "content-type", "range", "soapaction", "x-http-method-override", "x-amz-target", "if-none-match", "if-match", "grpc-encoding":
 		return true
@@ -68,7 +68,7 @@ func Of(scheme, authority string, m *cassette.Message) (Request, error) {
 	media := ""
 	for name, value := range m.Fields() {
 		name = strings.ToLower(name)
-		if !counts(name) {
+		if !Compares(name) {
 			continue
 		}
 		if name == "content-type" {

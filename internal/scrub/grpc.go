@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tapedeck-dev/tapedeck/internal/coding"
 )
 
 const (
@@ -42,7 +44,7 @@ func grpcMessage(s *Scrubber, flag byte, msg []byte) ([]byte, error) {
 	if !bytes.HasPrefix(msg, []byte{0x1f, 0x8b}) {
 		return nil, fmt.Errorf("need a gRPC message in gzip, found another compression")
 	}
-	plain, err := unpackBody("gzip", msg)
+	plain, err := coding.Unpack("gzip", msg, maxBody)
 	if err != nil {
 		return nil, err
 	}

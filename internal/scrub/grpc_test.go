@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tapedeck-dev/tapedeck/internal/coding"
 )
 
 func frame(msg []byte, flag byte) []byte {
@@ -34,7 +36,7 @@ func TestGRPC(t *testing.T) {
 		_, got, _ := strings.Cut(string(clean.Bytes()), "\r\n\r\n")
 		m := []byte(got)[5 : 5+binary.BigEndian.Uint32([]byte(got)[1:])]
 		if name == "compressed" {
-			if m, err = unpackBody("gzip", m); err != nil {
+			if m, err = coding.Unpack("gzip", m, maxBody); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -4,23 +4,23 @@ import (
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
-	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/tapedeck-dev/tapedeck/internal/coding"
 )
 
 const maxBody = 256 << 20 // bytes that a compressed body may unpack to
 
 // httpBody scrubs a body by its media type. A body that is compressed in a way
 // that can't be undone here is an error: nobody knows what is in it.
-func httpBody(s *Scrubber, media, coding string, body []byte) ([]byte, error) {
-	rest, last := "", strings.ToLower(strings.TrimSpace(coding))
-	if i := strings.LastIndexByte(coding, ','); i >= 0 { // the last one was applied last
-		rest, last = coding[:i], strings.ToLower(strings.TrimSpace(coding[i+1:]))
+func httpBody(s *Scrubber, media, codings string, body []byte) ([]byte, error) {
+	rest, last := "", strings.ToLower(strings.TrimSpace(codings))
+	if i := strings.LastIndexByte(codings, ','); i >= 0 { // the last one was applied last
+		rest, last = codings[:i], strings.ToLower(strings.TrimSpace(codings[i+1:]))
 	}
 	if last == "identity" {
 		last = ""
@@ -31,7 +31,7 @@ func httpBody(s *Scrubber, media, coding string, body []byte) ([]byte, error) {
 		}
 		return plainBody(s, media, body)
 	}
-	plain, err := unpackBody(last, body)
+	plain, err := coding.Unpack(last, body, maxBody)
 	if err != nil {
 		return nil, err
 	}
@@ -43,33 +43,6 @@ func httpBody(s *Scrubber, media, coding string, body []byte) ([]byte, error) {
 		return body, nil
 	}
 	return packBody(last, clean), nil
-}
-
-func unpackBody(coding string, body []byte) ([]byte, error) {
-	var r io.Reader
-	var err error
-	switch coding {
-	case "gzip", "x-gzip":
-		r, err = gzip.NewReader(bytes.NewReader(body))
-	case "deflate":
-		r, err = zlib.NewReader(bytes.NewReader(body))
-	case "zstd":
-		var z *zstd.Decoder
-		if z, err = zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBody)); err == nil {
-			defer z.Close()
-			r = z
-		}
-	default:
-		return nil, fmt.Errorf("need a body in gzip, deflate or zstd, found another content coding")
-	}
-	if err == nil {
-		var plain []byte
-		plain, err = io.ReadAll(io.LimitReader(r, maxBody+1))
-		if err == nil && len(plain) <= maxBody {
-			return plain, nil
-		}
-	}
-	return nil, fmt.Errorf("need a whole body of at most %d bytes in %s, found a damaged or a larger one", maxBody, coding)
 }
 
 // packBody compresses again. The bytes differ from what another encoder made,
