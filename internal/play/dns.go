@@ -33,7 +33,7 @@ func (p *Player) Packet(q []byte) []byte {
 	}
 	s := p.of(fmt.Sprintf("dns:%d", pick.ID))
 	if !p.again[pick.ID] {
-		p.gate.Happened(append([]uint64{p.opened[pick.Conn]}, s.request...)...)
+		p.gate.Happened(append([]uint64{p.opened[pick.Conn]}, s.request()...)...)
 		_ = p.gate.Wait(background, s.end)
 		defer p.gate.Done(s.end)
 	}

@@ -35,7 +35,7 @@ func (p *Player) client(ctx context.Context, conn *cassette.Conn, list []*casset
 		p.drifted(match.ID(list[from]), match.Field{Name: "answer", Recorded: "one", Live: why})
 		for _, x := range list[from:] {
 			s := p.of(match.ID(x))
-			p.gate.Skip(s.request...)
+			p.gate.Skip(s.request()...)
 			p.skipAnswer(s)
 		}
 	}
@@ -54,7 +54,7 @@ func (p *Player) client(ctx context.Context, conn *cassette.Conn, list []*casset
 	r := http.NewReader(c, false)
 	for i, x := range list {
 		s := p.of(match.ID(x))
-		for _, seq := range s.request {
+		for _, seq := range s.request() {
 			_ = p.gate.Wait(ctx, seq)
 			p.gate.Done(seq)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tapedeck-dev/tapedeck/internal/cassette"
 	"github.com/tapedeck-dev/tapedeck/internal/match"
+	wirehttp "github.com/tapedeck-dev/tapedeck/internal/wire/http"
 )
 
 // Windows that we give: a request is held in memory as with HTTP/1.
@@ -106,7 +107,11 @@ func (k *conn2) take(f http2.Frame) error {
 	switch f := f.(type) {
 	case *http2.MetaHeadersFrame:
 		if s == nil {
-			s = &stream2{id: id, head: head2(f)}
+			head, err := wirehttp.RequestHead(f.Fields)
+			if err != nil {
+				return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
+			}
+			s = &stream2{id: id, head: head}
 			k.mu.Lock()
 			s.left = k.initial
 			k.streams[id] = s
@@ -189,22 +194,6 @@ func (k *conn2) settings(f *http2.SettingsFrame) {
 	k.cond.Broadcast()
 }
 
-// head2 is a request's head in the form of the cassette.
-func head2(f *http2.MetaHeadersFrame) []byte {
-	target := f.PseudoValue("path")
-	if target == "" {
-		target = f.PseudoValue("authority")
-	}
-	b := fmt.Appendf(nil, "%s %s HTTP/2\r\n", f.PseudoValue("method"), target)
-	if a := f.PseudoValue("authority"); a != "" {
-		b = fmt.Appendf(b, "Host: %s\r\n", a)
-	}
-	for _, h := range f.RegularFields() {
-		b = fmt.Appendf(b, "%s: %s\r\n", h.Name, h.Value)
-	}
-	return append(b, "\r\n"...)
-}
-
 // early answers a request whose recorded answer began before its end: its head
 // has to do, and the body is compared as it comes.
 func (k *conn2) early(s *stream2) {
@@ -220,7 +209,7 @@ func (k *conn2) early(s *stream2) {
 		return
 	}
 	seq := k.p.of(match.ID(s.open))
-	k.p.gate.Happened(append([]uint64{k.p.opened[s.open.Conn]}, seq.request[:min(1, len(seq.request))]...)...)
+	k.p.gate.Happened(k.p.opened[s.open.Conn], first(seq))
 	s.next = 1
 	k.wg.Go(func() { k.answer(s, s.open, seq) })
 }
@@ -256,7 +245,7 @@ func (k *conn2) asked(s *stream2) {
 	if s.open != nil {
 		p.asked(k.session, req, s.open, false)
 		seq := p.of(match.ID(s.open))
-		p.gate.Happened(seq.request...)
+		p.gate.Happened(seq.request()...)
 		if recorded, err := match.Of(k.scheme, authority, s.open.Request); err == nil && s.open.Request.Truncated == "" {
 			if fields := match.Differences(recorded, req); len(fields) > 0 {
 				p.drifted(match.ID(s.open), fields...)
@@ -270,7 +259,7 @@ func (k *conn2) asked(s *stream2) {
 		return
 	}
 	seq := p.of(match.ID(x))
-	p.gate.Happened(append([]uint64{p.opened[x.Conn]}, seq.request...)...)
+	p.gate.Happened(append([]uint64{p.opened[x.Conn]}, seq.request()...)...)
 	k.wg.Go(func() { k.answer(s, x, seq) })
 }
 

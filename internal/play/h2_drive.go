@@ -30,7 +30,7 @@ func (p *Player) drive2(ctx context.Context, c net.Conn, list []*cassette.Exchan
 		wg.Go(func() {
 			if err := p.ask2(ctx, conn, x); err != nil {
 				q := p.of(match.ID(x))
-				p.gate.Skip(q.request...)
+				p.gate.Skip(q.request()...)
 				p.skipAnswer(q)
 				if x.Response != nil && x.End == "" {
 					p.drifted(match.ID(x), match.Field{Name: "answer", Recorded: "one", Live: err.Error()})
@@ -69,7 +69,7 @@ func (p *Player) ask2(ctx context.Context, conn *nethttp.ClientConn, x *cassette
 	}
 	if r.Body == nil {
 		p.gate.Done(first(q))
-		p.gate.Skip(q.request...)
+		p.gate.Skip(q.request()...)
 	} else {
 		go func() {
 			for _, e := range q.asked {

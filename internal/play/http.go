@@ -49,7 +49,7 @@ func (p *Player) http(c net.Conn, scheme string, dst netip.AddrPort, session str
 			continue
 		}
 		s := p.of(match.ID(x))
-		p.gate.Happened(append([]uint64{p.opened[x.Conn]}, s.request...)...)
+		p.gate.Happened(append([]uint64{p.opened[x.Conn]}, s.request()...)...)
 		if key := m.Get("Sec-WebSocket-Key"); key != "" && x.Upgrade > 0 {
 			x = acceptedBy(key, x)
 		}
@@ -112,7 +112,10 @@ func (p *Player) answer(c net.Conn, w *bufio.Writer, x *cassette.Exchange, s *se
 	}
 	m := x.Response
 	if m != nil && isHTTP2(m) { // its pieces are not those of a coding in chunks
-		m, s = asHTTP1(m), &sequence{answer: s.answer, end: s.end, request: s.request, skip: s.data}
+		for _, e := range s.data {
+			p.gate.Skip(e.Seq)
+		}
+		m, s = asHTTP1(m), &sequence{answer: s.answer, end: s.end}
 	}
 	if m == nil {
 		p.skipAnswer(s)
@@ -128,9 +131,6 @@ func (p *Player) answer(c net.Conn, w *bufio.Writer, x *cassette.Exchange, s *se
 	_, _ = w.Write(fitted(m))
 	last := s.answer
 	p.gate.Done(s.answer)
-	for _, e := range s.skip {
-		p.gate.Skip(e.Seq)
-	}
 	body, err := m.Body.Open()
 	if err != nil {
 		return false
@@ -181,7 +181,7 @@ func closesItself(m *cassette.Message) bool {
 
 func (p *Player) skipAnswer(s *sequence) {
 	skip := []uint64{s.answer, s.end}
-	for _, e := range append(s.data[:len(s.data):len(s.data)], s.skip...) {
+	for _, e := range s.data {
 		skip = append(skip, e.Seq)
 	}
 	p.gate.Skip(skip...)

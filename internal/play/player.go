@@ -87,12 +87,10 @@ type Player struct {
 
 // sequence are the events of one exchange or stream.
 type sequence struct {
-	request []uint64 // the asking side's, first to last
-	asked   []cassette.Event
-	answer  uint64 // first byte
-	data    []cassette.Event
-	skip    []cassette.Event // pieces that are not played
-	end     uint64
+	asked  []cassette.Event // the asking side's, first to last
+	answer uint64           // first byte
+	data   []cassette.Event
+	end    uint64
 }
 
 // dest is what was recorded of one address that the program dialled.
@@ -194,7 +192,7 @@ func New(o Options) (*Player, error) {
 	}
 	for id := range p.again {
 		s := p.of(fmt.Sprintf("dns:%d", id))
-		skip = append(append(skip, s.request...), s.end, p.opened[c.Queries[id-1].Conn])
+		skip = append(append(skip, s.request()...), s.end, p.opened[c.Queries[id-1].Conn])
 	}
 	p.gate = order.New(c.Events, o.Order, o.Gate)
 	p.gate.Skip(skip...)
@@ -224,7 +222,6 @@ func (p *Player) sequence(e cassette.Event) {
 	}
 	switch e.Kind {
 	case cassette.Request, cassette.ReqData, cassette.ReqEnd, cassette.Question:
-		s.request = append(s.request, e.Seq)
 		s.asked = append(s.asked, e)
 	case cassette.Response:
 		s.answer = e.Seq
@@ -233,6 +230,15 @@ func (p *Player) sequence(e cassette.Event) {
 	case cassette.RespEnd, cassette.Answer:
 		s.end = e.Seq
 	}
+}
+
+// request are the numbers of what the asking side did.
+func (s *sequence) request() []uint64 {
+	seqs := make([]uint64, len(s.asked))
+	for i, e := range s.asked {
+		seqs[i] = e.Seq
+	}
+	return seqs
 }
 
 func (p *Player) of(id string) *sequence {

@@ -131,7 +131,7 @@ func (r *Recorder) fields(c *conn, dir wire.Dir, id uint32, at moment) error {
 	st := c.frames.streams[id]
 	if dir == c.request {
 		if st == nil {
-			head, err := requestHead(list)
+			head, err := RequestHead(list)
 			if err != nil {
 				return err
 			}
@@ -160,9 +160,10 @@ func (r *Recorder) fields(c *conn, dir wire.Dir, id uint32, at moment) error {
 	return nil
 }
 
-// requestHead writes a request in HTTP/1's form. Its first field is the
-// authority, in a spelling that fields of HTTP/2 can't have.
-func requestHead(list []hpack.HeaderField) ([]byte, error) {
+// RequestHead writes the fields of an HTTP/2 request in HTTP/1's form, as the
+// cassette has it. The first is the authority, in a spelling that fields of HTTP/2
+// can't have.
+func RequestHead(list []hpack.HeaderField) ([]byte, error) {
 	method, list := pseudo(list, ":method")
 	target, list := pseudo(list, ":path")
 	authority, list := pseudo(list, ":authority")
