@@ -17,7 +17,7 @@ import (
 const deps = `
 .: internal/session
 httptape: . internal/cassette internal/match internal/session internal/wire
-internal/session: internal/cassette internal/match internal/order internal/scrub internal/spool internal/wire internal/wire/http
+internal/session: internal/cassette internal/match internal/order internal/scrub internal/seal internal/spool internal/wire internal/wire/http
 bundle:
 internal/exttool:
 internal/ui:

@@ -27,7 +27,7 @@ type Session struct {
 
 // Open begins a session on dir. Record makes the folder; secrets are taken out by
 // the built-in rules before anything is written. The folder has the layout of
-// the inputs of a bundle, so either can be replayed by the other.
+// the inputs of a bundle, and those of a bundle can be replayed.
 func Open(m Mode, dir string) (*Session, error) {
 	var e *session.Engine
 	var err error

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,9 +24,6 @@ import (
 
 func open(t testing.TB, m tapedeck.Mode, dir string) *tapedeck.Session {
 	t.Helper()
-	if t, ok := t.(*testing.T); ok && os.Getenv("TAPEDECK_SALT") == "" {
-		t.Setenv("TAPEDECK_SALT", "a salt for these tests, 32 bytes")
-	}
 	s, err := tapedeck.Open(m, dir)
 	if err != nil {
 		t.Fatal(err)
@@ -101,6 +99,17 @@ func talk(c *http.Client, url string) string {
 	return out.String()
 }
 
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "keys-")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("TAPEDECK_KEYS", filepath.Join(dir, "keys.json"))
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 func TestTransport(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tape")
 	live := server()
@@ -129,6 +138,9 @@ func TestTransport(t *testing.T) {
 	if clean := scrubbed(want); scrubbed(got) != clean {
 		t.Errorf("recorded\n%s\nreplayed\n%s", clean, scrubbed(got))
 	}
+	if list, err := os.ReadDir(dir); err != nil || slices.ContainsFunc(list, func(d fs.DirEntry) bool { return d.Name()[0] == '.' }) {
+		t.Errorf("%v is left", list)
+	}
 	if s.Rand().UUID() != uuid {
 		t.Error("another UUID")
 	}
@@ -139,7 +151,7 @@ func TestTransport(t *testing.T) {
 	if _, err := c.Get(live.URL + "/a?x=2"); !errors.As(err, &miss) || !strings.Contains(err.Error(), `query.x: recorded "1", now "2"`) {
 		t.Errorf("%v", err)
 	}
-	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "1 missed") {
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "1 missed, 0 unused") {
 		t.Errorf("%v", err)
 	}
 }
@@ -191,6 +203,14 @@ func TestOpen(t *testing.T) {
 	}
 	if _, err := tapedeck.Open(tapedeck.Record, dir); err == nil {
 		t.Error("a recording over another")
+	}
+	killed := t.TempDir()
+	open(t, tapedeck.Record, killed)
+	if _, err := tapedeck.Open(tapedeck.Record, killed); err == nil || !strings.Contains(err.Error(), "not ended") {
+		t.Errorf("%v", err)
+	}
+	if _, err := tapedeck.Open(tapedeck.Replay, killed); err == nil {
+		t.Error("a replay of a recording that was not ended")
 	}
 	t.Setenv("TAPEDECK_MODE", "replay")
 	t.Setenv("HTTP_CASSETTE_DIR", filepath.Join(dir, "http_vcr"))

@@ -13,7 +13,7 @@ import (
 
 // tryKeys reads the local key file. It makes none.
 func tryKeys(context.Context, *ui.Term) (string, error) {
-	list, err := seal.Keys{Path: keyFile()}.List()
+	list, err := seal.Keys{Path: seal.DefaultKeyFile()}.List()
 	if err != nil {
 		missing := &exttool.Missing{Need: "a key file that is this user's alone", Found: err.Error(), Err: err}
 		if h, ok := err.(interface{ Hint() string }); ok {
@@ -22,9 +22,9 @@ func tryKeys(context.Context, *ui.Term) (string, error) {
 		return "", missing
 	}
 	if len(list) == 0 {
-		return "none yet; the first use makes one: " + keyFile(), nil
+		return "none yet; the first use makes one: " + seal.DefaultKeyFile(), nil
 	}
-	return fmt.Sprintf("%d keys and salts in %s", len(list), keyFile()), nil
+	return fmt.Sprintf("%d keys and salts in %s", len(list), seal.DefaultKeyFile()), nil
 }
 
 // tryPKCS11 looks for the helper; which token it would reach depends on the key.

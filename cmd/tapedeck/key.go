@@ -81,8 +81,8 @@ func newKeyNewCommand() *cobra.Command {
 				}
 				return o.told(c, map[string]any{"ref": name}, name+": made in the token")
 			}
-			e, err := seal.Keys{Path: keyFile()}.New(o.kind(), strings.TrimPrefix(name, "local:"))
-			return o.print(c, e, "made in "+keyFile(), err)
+			e, err := seal.Keys{Path: seal.DefaultKeyFile()}.New(o.kind(), strings.TrimPrefix(name, "local:"))
+			return o.print(c, e, "made in "+seal.DefaultKeyFile(), err)
 		},
 	}
 	o.flags(c)
@@ -97,12 +97,12 @@ func newKeyListCommand() *cobra.Command {
 		Example: "  tapedeck key list\n  tapedeck key list --json | jq -r '.keys[].ref'",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			list, err := seal.Keys{Path: keyFile()}.List()
+			list, err := seal.Keys{Path: seal.DefaultKeyFile()}.List()
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return printJSON(c.OutOrStdout(), map[string]any{"path": keyFile(), "keys": list})
+				return printJSON(c.OutOrStdout(), map[string]any{"path": seal.DefaultKeyFile(), "keys": list})
 			}
 			return table(c.OutOrStdout(), func(row func(...any)) {
 				row("KIND", "REF", "ID", "VERSIONS", "CREATED", "DESTROYED")
@@ -131,7 +131,7 @@ version of a salt makes other tokens: they can't be compared with older ones.`,
 		Example: "  tapedeck key rotate payments\n  tapedeck key rotate --salt default",
 		Args:    oneName,
 		RunE: func(c *cobra.Command, args []string) error {
-			e, err := seal.Keys{Path: keyFile()}.Rotate(o.kind(), strings.TrimPrefix(args[0], "local:"))
+			e, err := seal.Keys{Path: seal.DefaultKeyFile()}.Rotate(o.kind(), strings.TrimPrefix(args[0], "local:"))
 			return o.print(c, e, fmt.Sprintf("version %d wraps from now on", len(e.Versions)), err)
 		},
 	}
@@ -166,7 +166,7 @@ date stay in the list. Copies of the key file that you made have the key still.`
 				}
 				return o.told(c, map[string]any{"ref": name}, name+": destroyed in the token")
 			}
-			e, err := seal.Keys{Path: keyFile()}.Destroy(o.kind(), strings.TrimPrefix(name, "local:"))
+			e, err := seal.Keys{Path: seal.DefaultKeyFile()}.Destroy(o.kind(), strings.TrimPrefix(name, "local:"))
 			return o.print(c, e, "destroyed; what only it can open stays unreadable", err)
 		},
 	}

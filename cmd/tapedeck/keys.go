@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,21 +14,9 @@ import (
 	"github.com/tapedeck-dev/tapedeck/internal/seal/hsm"
 )
 
-// keyFile is where the local keys are; "" if there is no place for them.
-func keyFile() string {
-	if file := os.Getenv("TAPEDECK_KEYS"); file != "" {
-		return file
-	}
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "tapedeck", "keys.json")
-}
-
 // keyOptions say where this program finds keys.
 func keyOptions() seal.Options {
-	opt := seal.Options{KeyFile: keyFile(), Tenant: os.Getenv("TAPEDECK_TENANT"),
+	opt := seal.Options{KeyFile: seal.DefaultKeyFile(), Tenant: os.Getenv("TAPEDECK_TENANT"),
 		Providers: map[string]func(context.Context, string) (seal.Wrapper, error){hsm.Scheme: hsm.Open}}
 	for _, s := range []string{"awskms", "azurekeyvault", "gcpkms", "hashivault"} {
 		opt.Providers[s] = cloudKMS

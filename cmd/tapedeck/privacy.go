@@ -28,18 +28,15 @@ type ruleFlags struct {
 
 func (o *ruleFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.rules, "rules", nil, "what is private: a rule `SET` ("+strings.Join(scrub.BuiltinNames(), ", ")+
-		") or a rule file; repeatable (default "+strings.Join(defaultRules, ", ")+")")
+		") or a rule file; repeatable (default "+strings.Join(scrub.Defaults(), ", ")+")")
 	f.StringVar(&o.salt, "salt", seal.DefaultSalt, "`REF` of the salt that tokens are made with; see tapedeck key --help")
 }
-
-// defaultRules are what is taken for private when nobody says.
-var defaultRules = []string{"secrets", "pci", "gdpr_default"}
 
 // load reads the rules. What has a slash or ends in .yaml is a file.
 func (o *ruleFlags) load() (*scrub.Rules, error) {
 	names := o.rules
 	if len(names) == 0 {
-		names = defaultRules
+		names = scrub.Defaults()
 	}
 	if len(names) == 1 && isRuleFile(names[0]) {
 		return scrub.LoadRules(names[0])
@@ -146,7 +143,7 @@ func (o *outputFlags) saltFor(ctx context.Context, m *bundle.Manifest) (scrub.Sa
 }
 
 func openSalt(ctx context.Context, ref string) (scrub.Salt, error) {
-	ref, key, err := seal.Salt(ctx, ref, seal.Options{KeyFile: keyFile()})
+	ref, key, err := seal.Salt(ctx, ref, seal.Options{KeyFile: seal.DefaultKeyFile()})
 	if err != nil {
 		return scrub.Salt{}, err
 	}

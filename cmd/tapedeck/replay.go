@@ -103,7 +103,7 @@ Exit codes:
 	_ = f.MarkHidden("guest") // only a misspelt name fails
 	o.outputFlags.add(f)
 	f.Lookup("rules").Usage = "what is private: a rule `SET` (" + strings.Join(scrub.BuiltinNames(), ", ") +
-		") or a rule file; or a file that declares volatile fields of requests; repeatable (default " + strings.Join(defaultRules, ", ") + ")"
+		") or a rule file; or a file that declares volatile fields of requests; repeatable (default " + strings.Join(scrub.Defaults(), ", ") + ")"
 	return c
 }
 

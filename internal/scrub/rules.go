@@ -36,6 +36,9 @@ func BuiltinNames() []string {
 	return names
 }
 
+// Defaults are the rule sets that hold when nobody names others.
+func Defaults() []string { return []string{"secrets", "pci", "gdpr_default"} }
+
 // Builtin unites rule sets that come with the program: "secrets", "pci",
 // "gdpr_default", "hipaa". An unknown name is a [RuleError].
 func Builtin(names ...string) (*Rules, error) {

@@ -53,8 +53,12 @@ type Engine struct {
 // cassette. Secrets are scrubbed by the built-in rules before they are written,
 // with a salt of this recording alone.
 func Record(dir string) (*Engine, error) {
-	if _, err := os.Stat(filepath.Join(dir, "time.ndjson")); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, lastFile)); err == nil {
 		return nil, fmt.Errorf("%s: need a folder without a recording, found one", dir)
+	}
+	spooled := filepath.Join(dir, spoolDir)
+	if _, err := os.Stat(spooled); err == nil {
+		return nil, fmt.Errorf("%s: need a folder without a recording, found one that was not ended (%s)", dir, spoolDir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -65,7 +69,7 @@ func Record(dir string) (*Engine, error) {
 	}
 	e := &Engine{dir: dir, Began: time.Now()}
 	rand.Read(e.Seed[:])
-	if e.spool, err = spool.Open(filepath.Join(dir, ".spool"), spool.Options{}); err != nil {
+	if e.spool, err = spool.Open(spooled, spool.Options{}); err != nil {
 		return nil, err
 	}
 	e.recorder = wirehttp.NewRecorder(e.spool, s)
@@ -74,7 +78,7 @@ func Record(dir string) (*Engine, error) {
 
 // Replay returns an engine that answers from the cassette in dir.
 func Replay(dir string) (*Engine, error) {
-	if _, err := os.Stat(filepath.Join(dir, "time.ndjson")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, lastFile)); err != nil {
 		return nil, fmt.Errorf("need a recording, found none: %w", err)
 	}
 	c, err := cassette.Load(dir)
@@ -227,12 +231,24 @@ func (e *Engine) Close() error {
 	if err != nil {
 		return err
 	}
-	spooled := filepath.Join(e.dir, ".spool")
-	w, err := cassette.Create(e.dir, cassette.Time{Wall: e.Began.UnixNano()}, e.Seed[:])
+	return e.write()
+}
+
+const (
+	spoolDir = ".spool" // of what is recorded, until the cassette is written
+	newDir   = ".new"   // of the cassette, until it is whole
+	lastFile = "time.ndjson"
+)
+
+// write makes the cassette of what was spooled. The file by which it is known is
+// the last to be there.
+func (e *Engine) write() error {
+	spooled, made := filepath.Join(e.dir, spoolDir), filepath.Join(e.dir, newDir)
+	w, err := cassette.Create(made, cassette.Time{Wall: e.Began.UnixNano()}, e.Seed[:])
 	if err != nil {
 		return err
 	}
-	scratch, err := os.MkdirTemp("", "tapedeck-")
+	scratch, err := os.MkdirTemp(e.dir, ".bodies-")
 	if err != nil {
 		return err
 	}
@@ -241,7 +257,22 @@ func (e *Engine) Close() error {
 	if err = errors.Join(err, w.Close()); err != nil {
 		return err
 	}
-	return os.RemoveAll(spooled)
+	names := []string{}
+	for _, f := range w.Files() {
+		if f.Path != lastFile {
+			names = append(names, f.Path)
+		}
+	}
+	for _, name := range append(names, lastFile) {
+		to := filepath.Join(e.dir, name)
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(made, name), to); err != nil {
+			return err
+		}
+	}
+	return errors.Join(os.RemoveAll(made), os.RemoveAll(spooled))
 }
 
 // DivergedError is a replay that was not as recorded.

@@ -47,6 +47,7 @@ build httpgo env CGO_ENABLED=0 go build -o "$dest/httpgo" ./httpgo
 build httporder env CGO_ENABLED=0 go build -o "$dest/httporder" ./httporder
 build grpcgo env CGO_ENABLED=0 go build -o "$dest/grpcgo" ./grpcgo
 build httpvolatile env CGO_ENABLED=0 go build -o "$dest/httpvolatile" ./httpvolatile
+build httplib env CGO_ENABLED=0 go build -o "$dest/httplib" ./httplib
 build lab go build -o "$dest/lab" ./lab
 build HttpJava.class javac -g -d "$dest" HttpJava.java
 build gotest.test go test -c -o "$dest/gotest.test" ./gotest

@@ -3,7 +3,7 @@
 //
 //	httpgo URL [what…]
 //
-// what is one of now, echo, items, events, trailer, lines, reset, missing, big, ws, dnstcp.
+// what is one of now, echo, items, events, trailer, lines, reset, missing, big, ws, dnstcp, dnstls.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -54,6 +55,11 @@ func main() {
 				return new(net.Dialer).DialContext(ctx, "tcp", addr)
 			}}
 			fmt.Println(r.LookupHost(context.Background(), "only-tcp.example.test"))
+		case "dnstls":
+			r := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return tls.Dial("tcp", "203.0.113.10:853", &tls.Config{ServerName: "dns.example.test"})
+			}}
+			fmt.Println(r.LookupHost(context.Background(), "only-tls.example.test"))
 		case "lines":
 			lines(base)
 		default:

@@ -37,6 +37,11 @@ func serve(cert tls.Certificate) error {
 		}
 		go dnsStream(l)
 	}
+	secureDNS, err := tls.Listen("tcp", serverIP+":853", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		return err
+	}
+	go dnsStream(secureDNS)
 	for _, addr := range []string{serverIP, "[2001:db8::10]"} {
 		plain, err := net.Listen("tcp", addr+":80")
 		if err != nil {
